@@ -1,0 +1,47 @@
+"""What every page's frame shows: the environment, the team, the person, the state of the exchange."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest
+from trading.models import Membership
+
+from trading import permissions
+
+LABELS = {
+    "sandbox": ("SANDBOX", "Exchange on this computer, play money. Nothing here reaches Kalshi."),
+    "demo": ("DEMO", "Kalshi's demo exchange, play money."),
+    "production": ("PRODUCTION", "Real money at Kalshi."),
+}
+
+
+def desk(request: HttpRequest) -> dict[str, Any]:
+    """Return `desk`: environment and its words, membership and role, and when the feed was last heard."""
+    environment = getattr(request, "environment", settings.ENVIRONMENT)
+    label, sentence = LABELS[environment]
+    membership = _membership(request)
+    return {
+        "desk": {
+            "environment": environment,
+            "environment_label": label,
+            "environment_sentence": sentence,
+            "team": membership.team if membership else None,
+            "role": membership.role if membership else None,
+            "initials": initials(request.user.get_username()) if request.user.is_authenticated else "",
+        }
+    }
+
+
+def initials(name: str) -> str:
+    """Return the two letters a person is shown by: `alice` → AL, `Bo Ek` → BE."""
+    words = name.replace(".", " ").replace("_", " ").replace("-", " ").split()
+    letters = words[0][:2] if len(words) == 1 else "".join(word[0] for word in words[:2])
+    return letters.upper()
+
+
+def _membership(request: HttpRequest) -> Membership | None:
+    if not request.user.is_authenticated:
+        return None
+    return permissions.current_membership(request.user)

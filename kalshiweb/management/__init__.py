@@ -1,0 +1,3 @@
+"""Commands of the deployment."""
+
+from __future__ import annotations
