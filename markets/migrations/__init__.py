@@ -1,0 +1,3 @@
+"""Migrations of the exchange's catalogue."""
+
+from __future__ import annotations
