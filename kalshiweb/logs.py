@@ -44,16 +44,18 @@ class MaskingFormatter(structlog.stdlib.ProcessorFormatter):
         return mask(super().format(record))
 
 
-def _processors(json: bool) -> list[structlog.typing.Processor]:
-    shared: list[structlog.typing.Processor] = [
-        structlog.stdlib.add_logger_name,
-        structlog.stdlib.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        hide_secrets,
-    ]
+_SHARED: list[structlog.typing.Processor] = [
+    structlog.stdlib.add_logger_name,
+    structlog.stdlib.add_log_level,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+    hide_secrets,
+]
+
+
+def _rendering(json: bool) -> list[structlog.typing.Processor]:
     if json:
-        return [*shared, structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
-    return [*shared, structlog.dev.ConsoleRenderer(colors=False, pad_event_to=0)]
+        return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    return [structlog.dev.ConsoleRenderer(colors=False, pad_event_to=0)]
 
 
 def logging_config(*, json: bool, level: str) -> dict[str, Any]:
@@ -61,6 +63,7 @@ def logging_config(*, json: bool, level: str) -> dict[str, Any]:
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
+            *_SHARED,
             structlog.stdlib.PositionalArgumentsFormatter(),
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],
@@ -69,8 +72,8 @@ def logging_config(*, json: bool, level: str) -> dict[str, Any]:
     )
     formatter = {
         "()": "kalshiweb.logs.MaskingFormatter",
-        "processors": [structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_processors(json)],
-        "foreign_pre_chain": [],
+        "processors": [structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_rendering(json)],
+        "foreign_pre_chain": _SHARED,
     }
     quiet = {name: {"level": "WARNING"} for name in ("daphne", "celery", "kombu", "urllib3", "asyncio", "websocket")}
     return {
