@@ -1,0 +1,306 @@
+"""One per web process: the layer's one message a tick becomes one text message for each browser.
+
+The hub holds the wishes of its browsers, tells the relay of them, and fans out what comes back: the same encoded frames
+to every browser, joined per browser and tick, and nobody waits for one of them. It is started by the first socket of
+its event loop. What it cannot know from the relay (that the relay is silent) it says itself, once a second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from channels.layers import get_channel_layer
+
+from markets.audience import Audience, Browser
+from markets.events import BeatFrame, encode, relay_group
+from markets.lines import Line, supervise
+from markets.outbox import Key
+
+logger = logging.getLogger(__name__)
+
+ANNOUNCE_MS = 5_000
+HURRY_MS = 1_000  # while somebody waits for a book, the wish may have been lost
+BEAT_SECONDS = 1.0
+SILENT_MS = 2_000
+GATHER_SECONDS = 0.005  # a page asks for its markets one by one
+
+
+@dataclass(slots=True)
+class Relay:
+    """What the hub knows of one environment's relay."""
+
+    fence: int = -1
+    heard_at: int | None = None
+    beat: BeatFrame | None = None
+    announced_at: int | None = None
+    is_changed: bool = True
+
+
+class Hub:
+    """The browsers of one process and what they watch."""
+
+    def __init__(self, layer: Any, *, clock: Callable[[], int] = lambda: time.monotonic_ns() // 1_000_000) -> None:
+        self._now = clock
+        self.audience = Audience()
+        self.relays: dict[str, Relay] = {}
+        self.line = Line(layer, "hub", self.receive)
+        self.messages = 0
+        self._stirred = asyncio.Event()
+        self._tasks = [
+            asyncio.create_task(supervise("the hub's line", self.line.run)),
+            asyncio.create_task(supervise("the hub's wishes", self._announce_forever)),
+            asyncio.create_task(supervise("the hub's beat", self._beat_forever)),
+        ]
+
+    async def stop(self) -> None:
+        """End its tasks."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    # --- what browsers say -----------------------------------------------------------------------
+
+    def join(self, browser: Browser) -> None:
+        """Take in a browser."""
+        self.audience.browsers.add(browser)
+
+    def leave(self, browser: Browser) -> None:
+        """Let a browser go, with everything it watched."""
+        self.audience.leave(browser)
+        browser.outbox.close()
+        for environment in browser.environments:
+            self._stir(environment)
+
+    def watch(self, browser: Browser, environment: str, books: Iterable[str], tops: Iterable[str]) -> None:
+        """Add markets; their books come as soon as the relay has them."""
+        if environment not in browser.environments:
+            browser.environments.add(environment)
+            browser.outbox.put_word(self._beat(environment, self._now()))
+        for ticker in books:
+            self.audience.watch_book(browser, (environment, ticker)).asked_at = None
+        for ticker in tops:
+            if last := self.audience.watch_top(browser, (environment, ticker)):
+                browser.outbox.put_word(last)
+        browser.outbox.flush()
+        self._stir(environment)
+
+    def unwatch(self, browser: Browser, environment: str, books: Iterable[str], tops: Iterable[str]) -> None:
+        """Take markets off."""
+        for ticker in books:
+            self.audience.unwatch_book(browser, (environment, ticker))
+        for ticker in tops:
+            self.audience.unwatch_top(browser, (environment, ticker))
+        self._stir(environment)
+
+    def snapshot(self, browser: Browser, environment: str, ticker: str) -> bool:
+        """Want a whole book again; False where the browser does not watch it."""
+        watch = self.audience.books.get((environment, ticker))
+        if watch is None or (environment, ticker) not in browser.books:
+            return False
+        watch.wait(browser)
+        self._stirred.set()
+        return True
+
+    def trades(self, browser: Browser, environment: str, ticker: str, after: int) -> bool:
+        """Want the remembered trades after a number; False where the browser does not watch the market."""
+        watch = self.audience.books.get((environment, ticker))
+        if watch is None or (environment, ticker) not in browser.books:
+            return False
+        watch.trades_after[browser] = after
+        watch.asked_at = None
+        self._stirred.set()
+        return True
+
+    def ack(self, browser: Browser, total: int) -> None:
+        """Note what a browser has taken; one that has caught up gets whole books of what it missed."""
+        if not browser.outbox.ack(total):
+            return
+        for key in browser.outbox.missed & browser.books:
+            self.audience.books[key].wait(browser)
+        for key in browser.tops:
+            if last := self.audience.tops[key].last:
+                browser.outbox.put_word(last)
+        browser.outbox.flush()
+        self._stirred.set()
+
+    # --- what the relay says ---------------------------------------------------------------------
+
+    def receive(self, message: dict[str, Any]) -> None:
+        """Fan out one tick of one relay, unless a newer relay has been heard."""
+        environment, now = message["env"], self._now()
+        relay = self.relays.setdefault(environment, Relay())
+        if message["fence"] < relay.fence:
+            return
+        self.messages += 1
+        relay.fence, relay.heard_at = message["fence"], now
+        touched: set[Browser] = set()
+        for kind, ticker, number, encoded in message["frames"]:
+            self._fan_out(kind, (environment, ticker), number, encoded, message["e"], touched, now)
+        if beat := message["beat"]:
+            self._take_beat(environment, relay, beat, touched)
+        for browser in touched:
+            browser.outbox.flush()
+
+    def _fan_out(
+        self, kind: str, key: Key, number: int, encoded: str, epoch: str, touched: set[Browser], now: int
+    ) -> None:
+        if kind == "top":
+            self._tell_top(key, encoded, touched, now)
+            return
+        watch = self.audience.books.get(key)
+        if watch is None:
+            return
+        if kind == "error":
+            audience = watch.active | watch.waiting
+            watch.waiting, watch.trades_after = set(), {}
+        elif kind == "past":
+            audience, watch.trades_after = set(watch.trades_after), {}
+        elif kind == "snap":
+            audience = watch.admit()
+        else:
+            audience = watch.admit() | watch.active if kind == "book" else watch.active
+            if kind != "trade" and not watch.note_number(epoch, kind, number):
+                # Passed on all the same: the page sees the hole by itself and stops believing its book.
+                watch.waiting |= watch.active
+                self._stirred.set()
+        if encoded:
+            self._put(audience, key, encoded, kind, touched, now)
+
+    def _put(self, audience: set[Browser], key: Key, encoded: str, kind: str, touched: set[Browser], now: int) -> None:
+        is_whole = kind in {"book", "snap"}
+        for browser in audience:
+            was_slow = browser.outbox.slow_since is not None
+            browser.outbox.put(key, encoded, is_whole=is_whole, now=now)
+            if not was_slow and browser.outbox.slow_since is not None:
+                browser.outbox.put_word(_SLOW)
+            touched.add(browser)
+
+    def _tell_top(self, key: Key, encoded: str, touched: set[Browser], now: int) -> None:
+        watch = self.audience.tops.get(key)
+        if watch is None or watch.last == encoded:
+            return
+        watch.last = encoded
+        for browser in watch.browsers:
+            if browser.outbox.slow_since is None:
+                browser.outbox.put_word(encoded)
+                touched.add(browser)
+
+    def _take_beat(self, environment: str, relay: Relay, beat: BeatFrame, touched: set[Browser]) -> None:
+        before, relay.beat = relay.beat, beat
+        if before is None or before["feed"] != beat["feed"] or before["e"] != beat["e"]:
+            encoded = self._beat(environment, self._now())
+            for browser in self._viewers(environment):
+                browser.outbox.put_word(encoded)
+                touched.add(browser)
+
+    # --- what the hub says -----------------------------------------------------------------------
+
+    def beat(self) -> None:
+        """Tell every browser how alive its feed is, and give up those that cannot follow."""
+        now = self._now()
+        for browser in [browser for browser in self.audience.browsers if browser.outbox.is_hopeless(now)]:
+            self.leave(browser)
+            browser.give_up()
+        beats = {environment: self._beat(environment, now) for environment in self.audience.environments()}
+        for browser in list(self.audience.browsers):
+            for environment in browser.environments:
+                browser.outbox.put_word(beats[environment])
+            browser.outbox.flush()
+
+    def _beat(self, environment: str, now: int) -> str:
+        relay = self.relays.setdefault(environment, Relay())
+        wall = time.time_ns() // 1_000_000
+        silent_ms = now - relay.heard_at if relay.heard_at is not None else None
+        if relay.beat is not None and silent_ms is not None and silent_ms <= SILENT_MS and self.line.is_up:
+            return encode({**relay.beat, "at": wall, "hub_ms": silent_ms})
+        why = "the feed process is silent" if self.line.is_up else "the connection to the feed process is lost"
+        lost: BeatFrame = {
+            "t": "beat",
+            "env": environment,
+            "e": relay.beat["e"] if relay.beat else "",
+            "at": wall,
+            "feed": "down",
+            "why": why,
+            "age": None,
+            "heard": None,
+            "hub_ms": silent_ms if silent_ms is not None else -1,
+        }
+        return encode(lost)
+
+    def _viewers(self, environment: str) -> list[Browser]:
+        return [browser for browser in self.audience.browsers if environment in browser.environments]
+
+    async def _beat_forever(self) -> None:
+        while True:
+            self.beat()
+            self._stirred.set()
+            await asyncio.sleep(BEAT_SECONDS)
+
+    # --- what the hub asks -----------------------------------------------------------------------
+
+    def _stir(self, environment: str) -> None:
+        self.relays.setdefault(environment, Relay()).is_changed = True
+        self._stirred.set()
+
+    async def _announce_forever(self) -> None:
+        while True:
+            await self._stirred.wait()
+            await self.line.joined.wait()
+            await asyncio.sleep(GATHER_SECONDS)
+            self._stirred.clear()
+            for environment in list(self.relays):
+                await self.announce(environment)
+
+    async def announce(self, environment: str) -> None:
+        """Tell the relay what is wanted, if that is news or due, and ask for what viewers wait for."""
+        now, relay = self._now(), self.relays[environment]
+        due = list(self.audience.due(environment, now))
+        books, tops = self.audience.wish(environment)
+        if self._is_wish_due(relay, bool(due), is_watched=environment in self.audience.environments(), now=now):
+            wish = {"type": "relay.wish", "hub": self.line.channel, "books": books, "tops": tops}
+            relay.announced_at = now
+            relay.is_changed = not await self.line.send_group(relay_group(environment), wish)
+        if due:
+            await self._ask(environment, due, now)
+
+    def _is_wish_due(self, relay: Relay, is_somebody_waiting: bool, *, is_watched: bool, now: int) -> bool:
+        if relay.is_changed or relay.announced_at is None:
+            return True
+        since = now - relay.announced_at
+        return is_watched and since >= (HURRY_MS if is_somebody_waiting else ANNOUNCE_MS)
+
+    async def _ask(self, environment: str, due: list[tuple[str, Any]], now: int) -> None:
+        books = [ticker for ticker, watch in due if watch.waiting]
+        trades = [(ticker, min(watch.trades_after.values())) for ticker, watch in due if watch.trades_after]
+        for _, watch in due:
+            watch.asked_at = now
+        group, hub = relay_group(environment), self.line.channel
+        if books:
+            await self.line.send_group(group, {"type": "relay.ask", "hub": hub, "tickers": books})
+        if trades:
+            await self.line.send_group(group, {"type": "relay.trades", "hub": hub, "wanted": trades})
+
+
+_SLOW = encode({"t": "error", "code": "SLOW", "text": "This browser has fallen behind; its books are not up to date."})
+
+_hubs: WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = WeakKeyDictionary()
+
+
+def get_hub() -> Hub:
+    """Return the hub of the running loop, started if it is the first time."""
+    loop = asyncio.get_running_loop()
+    if loop not in _hubs:
+        _hubs[loop] = Hub(get_channel_layer())
+    return _hubs[loop]
+
+
+async def stop_hub() -> None:
+    """End the hub of the running loop, if there is one."""
+    if hub := _hubs.pop(asyncio.get_running_loop(), None):
+        await hub.stop()

@@ -1,0 +1,340 @@
+"""One watched market as its viewers see it: the book, how far it may be believed, and its numbered frames.
+
+Pure: time is handed in, frames come out encoded. A quiet market's change is due at once; a busy market's changes merge
+into one frame per interval, with absolute sizes. A fault keeps the book closed to changes until a snapshot replaces it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from markets.book import Bands, BookError, Level, OrderBook
+from markets.events import (
+    BookFrame,
+    DeltaFrame,
+    Entry,
+    Side,
+    State,
+    StateFrame,
+    TopFrame,
+    TradeFrame,
+    Upstream,
+    encode,
+)
+
+FRAME_INTERVAL_MS = 50  # 20 frames a second of one market
+TOP_INTERVAL_MS = 200
+CROSSED_MS = 1000  # true books cross for instants only
+TRADES_KEPT = 200
+
+OVER = frozenset({"closed", "determined", "disputed", "amended", "finalized", "settled", "unlisted"})
+WAITING = frozenset({"inactive", "initialized"})
+
+
+class Moment(NamedTuple):
+    """Now, on two clocks in ms: one that never jumps, for intervals, and the wall's, for people and closing times."""
+
+    mono: int
+    wall: int
+
+
+class Label(NamedTuple):
+    """How far a book may be believed, and why."""
+
+    state: State
+    why: str = ""
+
+
+LIVE = Label("LIVE")
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What a book needs to know of its market."""
+
+    ticker: str
+    status: str = "active"
+    close_ms: int | None = None
+    bands: Bands | None = None
+    is_replay: bool = False
+
+    def is_over(self, wall_ms: int) -> bool:
+        """Say whether nobody can trade it any more; a replayed market's clock is not ours."""
+        if self.status in OVER:
+            return True
+        return not self.is_replay and self.close_ms is not None and self.close_ms <= wall_ms
+
+
+class LiveBook:
+    """One market: messages in, numbered frames out."""
+
+    def __init__(self, environment: str, listing: Listing, epoch: str) -> None:
+        self.environment = environment
+        self.listing = listing
+        self.ticker = listing.ticker
+        self.epoch = epoch
+        self.book = OrderBook(listing.bands)
+        self.fault: Label | None = Label("RESYNC", "waiting for the first snapshot")
+        self.up: Upstream | None = None
+        self.ts: int | None = None
+        self.heard_at: int | None = None
+        self.crossed_since: int | None = None
+        self.number = 0
+        self.trades: deque[tuple[int, str]] = deque(maxlen=TRADES_KEPT)
+        self.trade_number = 0
+        self.last: tuple[int, int, Side, int | None] | None = None
+        self._trade_ids: deque[str] = deque(maxlen=TRADES_KEPT)
+        self._new_trades: list[Entry] = []
+        self._changed: dict[tuple[bool, int], int] = {}
+        self._is_whole_due = True
+        self._told: Label | None = None
+        self._sent_at = -FRAME_INTERVAL_MS
+        self._top_told = ""
+        self._top_at = -TOP_INTERVAL_MS
+
+    # --- what comes in ---------------------------------------------------------------------------
+
+    def snapshot(self, bids: Iterable[Level], asks: Iterable[Level], up: Upstream, ts: int | None, now: Moment) -> None:
+        """Replace the book and end any fault. Raises BookError for levels that cannot be; then the fault stands."""
+        try:
+            self.book.apply_snapshot(bids, asks)
+        except BookError as exc:
+            self.doubt(Label("STALE", f"the exchange's snapshot cannot be right: {exc}"))
+            raise
+        self.fault = None
+        self.up, self.ts, self.heard_at = up, ts, now.mono
+        self._changed.clear()
+        self._is_whole_due = True
+        self._note_crossing(now)
+
+    def delta(self, is_bid: bool, price: int, change: int, up: Upstream, ts: int | None, now: Moment) -> bool:
+        """Add one change; return False where it is not for the book as it stands: doubted, repeated, or another's.
+
+        Raises BookError for a change that cannot be; the book is doubted from then on.
+        """
+        known = self.up
+        if self.fault is not None or known is None or up[:2] != known[:2] or up[2] <= known[2]:
+            return False
+        try:
+            size = self.book.apply_delta(is_bid, price, change)
+        except BookError as exc:
+            self.doubt(Label("STALE", f"a change that cannot be: {exc}"))
+            raise
+        self._changed[is_bid, price] = size
+        self.up, self.ts, self.heard_at = up, ts, now.mono
+        if self.crossed_since is not None or self.book.is_crossed:
+            self._note_crossing(now)
+        return True
+
+    def trade(self, price: int, count: int, side: Side, ts: int | None, trade_id: str, now: Moment) -> bool:
+        """Remember one trade; return False for one that came before."""
+        if trade_id in self._trade_ids:
+            return False
+        self._trade_ids.append(trade_id)
+        self.trade_number += 1
+        self.last = (price, count, side, ts)
+        self.heard_at = now.mono
+        encoded = encode(self._trade_frame(trade_id))
+        self.trades.append((self.trade_number, encoded))
+        self._new_trades.append(("trade", self.ticker, self.trade_number, encoded))
+        return True
+
+    def doubt(self, fault: Label) -> None:
+        """Believe the book no longer until a snapshot comes."""
+        self.fault = fault
+
+    def describe(self, listing: Listing) -> None:
+        """Take a new description of the market; an open market's resting orders outlive a change of its grid."""
+        if listing == self.listing:
+            return
+        if listing.bands != self.listing.bands:
+            self.book.set_grid(listing.bands, keep=self.listing.bands is not None)
+        self.listing = listing
+        self._is_whole_due = True
+
+    def change_listing(self, **fields: object) -> None:
+        """Take part of a new description, as lifecycle messages bring it."""
+        self.describe(replace(self.listing, **fields))  # type: ignore[arg-type]
+
+    def begin_epoch(self, epoch: str) -> None:
+        """Count from the start under a new name: nobody may continue from what was sent before."""
+        self.epoch = epoch
+        self.number = 0
+        self._is_whole_due = True
+        self._told = None
+        self._top_told = ""
+
+    # --- how far it may be believed --------------------------------------------------------------
+
+    def is_crossed_too_long(self, now: Moment) -> bool:
+        """Say whether bid and ask have overlapped for longer than a true book does."""
+        return self.crossed_since is not None and now.mono - self.crossed_since > CROSSED_MS
+
+    def label(self, now: Moment, upstream: Label) -> Label:
+        """Return what viewers are told, given how the way upstream is."""
+        if self.listing.is_over(now.wall):
+            return Label("CLOSED", self.listing.status)
+        if upstream.state == "DOWN":
+            return upstream
+        if self.fault is not None:
+            return self.fault
+        if self.is_crossed_too_long(now):
+            return Label("STALE", "bid and ask overlap")
+        if upstream.state == "STALE":
+            return upstream
+        if self.listing.status in WAITING:
+            return Label("PAUSED", self.listing.status)
+        return upstream
+
+    # --- what goes out ---------------------------------------------------------------------------
+
+    def due_at(self, now: Moment, upstream: Label) -> int | None:
+        """Return when `take` has something to say, on the clock that never jumps; None if nothing is waiting."""
+        if self._new_trades or self._told != self.label(now, upstream):
+            return now.mono
+        if self._is_whole_due or self._changed:
+            return max(now.mono, self._sent_at + FRAME_INTERVAL_MS)
+        return None
+
+    def take(self, now: Moment, upstream: Label) -> list[Entry]:
+        """Return the frames that are due, numbered, and forget them."""
+        label = self.label(now, upstream)
+        entries, self._new_trades = self._new_trades, []
+        is_free = now.mono - self._sent_at >= FRAME_INTERVAL_MS
+        if self._is_whole_due and (is_free or label != self._told):
+            entries.append(self._next("book", encode(self._book_frame(label, now, self.number + 1))))
+        elif self._changed and (is_free or label != self._told):
+            entries.append(self._next("delta", encode(self._delta_frame(now))))
+        else:
+            return entries + self._tell(label, now)
+        self._sent_at = now.mono
+        self._changed.clear()
+        if entries[-1][0] == "book":
+            self._is_whole_due = False
+            self._told = label
+        return entries + self._tell(label, now)
+
+    def whole(self, now: Moment, upstream: Label) -> Entry:
+        """Return the whole book under the current number, for somebody who has just come or missed something."""
+        frame = self._book_frame(self.label(now, upstream), now, self.number)
+        return "snap", self.ticker, self.number, encode(frame)
+
+    def past_trades(self, after: int) -> Entry:
+        """Return the remembered trades after a number, as encoded frames joined by commas."""
+        return "past", self.ticker, self.trade_number, ",".join(text for number, text in self.trades if number > after)
+
+    def top(self, now: Moment, upstream: Label) -> TopFrame:
+        """Return the best prices."""
+        book = self.book
+        return {
+            "t": "top",
+            "env": self.environment,
+            "m": self.ticker,
+            "bid": book.best_bid,
+            "bid_size": None if book.best_bid is None else book.bids[book.best_bid],
+            "ask": book.best_ask,
+            "ask_size": None if book.best_ask is None else book.asks[book.best_ask],
+            "last": self.last[0] if self.last else None,
+            "state": self.label(now, upstream).state,
+            "ts": self.ts,
+        }
+
+    def take_top(self, now: Moment, upstream: Label) -> Entry | None:
+        """Return the top of book if it changed since last told and enough time has passed."""
+        if now.mono - self._top_at < TOP_INTERVAL_MS:
+            return None
+        encoded = encode(self.top(now, upstream))
+        if encoded == self._top_told:
+            return None
+        self._top_told, self._top_at = encoded, now.mono
+        return "top", self.ticker, 0, encoded
+
+    # --- frames ----------------------------------------------------------------------------------
+
+    def _next(self, kind: str, encoded: str) -> Entry:
+        self.number += 1
+        return kind, self.ticker, self.number, encoded
+
+    def _tell(self, label: Label, now: Moment) -> list[Entry]:
+        if label == self._told:
+            return []
+        self._told = label
+        return [self._next("state", encode(self._state_frame(label, now)))]
+
+    def _book_frame(self, label: Label, now: Moment, number: int) -> BookFrame:
+        listing = self.listing
+        return {
+            "t": "book",
+            "env": self.environment,
+            "m": self.ticker,
+            "e": self.epoch,
+            "n": number,
+            "up": self.up,
+            "ts": self.ts,
+            "at": now.wall,
+            "quiet": None if self.heard_at is None else now.mono - self.heard_at,
+            "state": label.state,
+            "why": label.why,
+            "bids": self.book.levels(True),
+            "asks": self.book.levels(False),
+            "grid": listing.bands,
+            "status": listing.status,
+            "close": listing.close_ms,
+            "replay": listing.is_replay,
+            "last": self.last,
+            "k": self.trade_number,
+        }
+
+    def _delta_frame(self, now: Moment) -> DeltaFrame:
+        changed = self._changed.items()
+        return {
+            "t": "delta",
+            "env": self.environment,
+            "m": self.ticker,
+            "e": self.epoch,
+            "n": self.number + 1,
+            "up": self.up,
+            "ts": self.ts,
+            "at": now.wall,
+            "b": [(price, size) for (is_bid, price), size in changed if is_bid],
+            "a": [(price, size) for (is_bid, price), size in changed if not is_bid],
+        }
+
+    def _state_frame(self, label: Label, now: Moment) -> StateFrame:
+        return {
+            "t": "state",
+            "env": self.environment,
+            "m": self.ticker,
+            "e": self.epoch,
+            "n": self.number + 1,
+            "state": label.state,
+            "why": label.why,
+            "at": now.wall,
+            "status": self.listing.status,
+            "close": self.listing.close_ms,
+        }
+
+    def _trade_frame(self, trade_id: str) -> TradeFrame:
+        assert self.last is not None  # noqa: S101 - set by trade(), the only caller
+        price, count, side, ts = self.last
+        return {
+            "t": "trade",
+            "env": self.environment,
+            "m": self.ticker,
+            "e": self.epoch,
+            "k": self.trade_number,
+            "p": price,
+            "c": count,
+            "side": side,
+            "ts": ts,
+            "id": trade_id,
+        }
+
+    def _note_crossing(self, now: Moment) -> None:
+        if not self.book.is_crossed:
+            self.crossed_since = None
+        elif self.crossed_since is None:
+            self.crossed_since = now.mono
