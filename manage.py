@@ -10,6 +10,11 @@ import sys
 def main() -> None:
     """Run the management command named on the command line."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "kalshiweb.settings")
+    if sys.argv[1:2] == ["serve"]:
+        # The supervisor needs no Django of its own: it is up before its parts have read their modules.
+        from kalshiweb.serve import main as serve
+
+        sys.exit(serve(sys.argv[2:]))
     from django.core.management import execute_from_command_line
 
     execute_from_command_line(sys.argv)

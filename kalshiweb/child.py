@@ -1,0 +1,110 @@
+"""A part of the desk that needs Django: reads its modules at once, then waits until what it needs is true.
+
+Run by the supervisor as `python -m kalshiweb.child NAME`. The wait is what makes a start quick: three
+parts read their modules side by side, while one of them migrates and the exchange comes up.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+
+import django
+
+from kalshiweb import prepare
+from kalshiweb.processes import CONTROL_FD
+
+
+class Facts:
+    """The part's end of its control socket: what the whole desk knows, and what we add to it."""
+
+    def __init__(self) -> None:
+        self._control = socket.socket(fileno=int(os.environ.pop(CONTROL_FD)))
+        self._control.set_inheritable(False)
+        self._lines = self._control.makefile("r")
+        self._known: dict[str, str] = {}
+
+    def wait(self, *names: str) -> None:
+        """Block until all are true; end the part if the supervisor has gone."""
+        while not set(names) <= self._known.keys():
+            line = self._lines.readline()
+            if not line:
+                sys.exit(0)
+            name, _, value = line.strip().partition(" ")
+            self._known[name] = value
+
+    def report(self, name: str, value: str = "") -> None:
+        """Tell the desk that something is true from now on."""
+        self._control.sendall(f"{name} {value}\n".encode())
+
+
+def web(facts: Facts) -> None:
+    """Serve pages and browser sockets."""
+    import daphne.cli
+
+    import kalshiweb.asgi  # noqa: F401  (read while the database is being made)
+
+    prepare.collect_static()
+    facts.wait("migrated", "valkey")
+    daphne.cli.CommandLineInterface().run(
+        [
+            *("--bind", os.environ["KALSHIWEB_BIND"], "--port", os.environ["KALSHIWEB_PORT"]),
+            *("--application-close-timeout", "2", "--no-server-name", "--verbosity", "0"),
+            "kalshiweb.asgi:application",
+        ]
+    )
+
+
+def feed(facts: Facts) -> None:
+    """Make the database, give a first desk its people and key, then read the exchange's stream."""
+    prepare.migrate()
+    facts.report("migrated")
+    facts.wait("valkey", "exchange")
+    facts.report("owner", prepare.first_run() or "")
+    from django.core.management import call_command
+
+    call_command("run_feed")
+
+
+def worker(facts: Facts) -> None:
+    """Run the tasks, and in the same process the schedule that sends them."""
+    from celery.beat import EmbeddedService
+
+    from kalshiweb.celery import app
+
+    app.loader.import_default_modules()
+    facts.wait("migrated", "valkey", "exchange")
+    # A thread, not Celery's -B: that forks a process which outlives a killed worker.
+    EmbeddedService(app, thread=True).start()
+    app.worker_main(
+        [
+            "worker",
+            "--pool",
+            "threads",
+            "--concurrency",
+            "4",
+            "--without-mingle",
+            "--without-gossip",
+            "--loglevel",
+            "WARNING",
+        ]
+    )
+
+
+PARTS = {"web": web, "feed": feed, "worker": worker}
+
+
+def main() -> None:
+    """Run the part named on the command line; a start that cannot succeed says so to the supervisor."""
+    facts = Facts()
+    try:
+        django.setup()
+        PARTS[sys.argv[1]](facts)
+    except prepare.CannotPrepare as exc:
+        facts.report("failed", str(exc))
+        raise SystemExit(1) from exc
+
+
+if __name__ == "__main__":
+    main()

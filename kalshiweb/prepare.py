@@ -1,0 +1,59 @@
+"""What must be true before a desk serves: tables, static files, first people. Each is safe to repeat."""
+
+from __future__ import annotations
+
+import hashlib
+from importlib.metadata import version
+from pathlib import Path
+
+from django.conf import settings
+from django.core.management import call_command
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+
+PACKAGES_WITH_STATIC_FILES = ("django", "django-allauth", "django-htmx")
+
+
+class CannotPrepare(Exception):
+    """A step failed; the text is one line for the operator, the traceback is in the log."""
+
+
+def migrate() -> None:
+    """Bring the tables to this version; quick where they are."""
+    executor = MigrationExecutor(connection)
+    if executor.migration_plan(executor.loader.graph.leaf_nodes()):
+        call_command("migrate", interactive=False, verbosity=0)
+    # The feed goes on in threads with connections of their own.
+    connection.close()
+
+
+def collect_static() -> None:
+    """Gather and hash static files, unless nothing changed since the last time."""
+    stamp = Path(settings.STATIC_ROOT) / ".digest"
+    digest = static_digest()
+    if stamp.is_file() and stamp.read_text() == digest:
+        return
+    call_command("collectstatic", interactive=False, verbosity=0)
+    stamp.write_text(digest)
+
+
+def static_digest() -> str:
+    """Return a digest of our static files and of the packages that bring theirs."""
+    found = hashlib.sha256()
+    for package in PACKAGES_WITH_STATIC_FILES:
+        found.update(f"{package}=={version(package)}\n".encode())
+    for folder in settings.STATICFILES_DIRS:
+        for path in sorted(Path(folder).rglob("*")):
+            if path.is_file():
+                found.update(f"{path.relative_to(folder)} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return found.hexdigest()
+
+
+def first_run() -> str | None:
+    """Give a new desk on the local exchange its team, owner and key; return the path of a log-in link, or None."""
+    credentials = settings.KALSHIWEB_DATA_DIR / "sandbox" / "credentials"
+    if settings.ENVIRONMENT != "sandbox" or not credentials.is_dir():
+        return None
+    from trading import setup
+
+    return setup.first_run(environment=settings.ENVIRONMENT, credentials_dir=credentials)

@@ -1,0 +1,214 @@
+"""`manage.py serve`: one command from a data directory to a desk that answers.
+
+Imports no Django: the supervisor is up within a tenth of a second, and its parts read their modules
+side by side.
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import http.client
+import json
+import os
+import shutil
+import socket
+import sqlite3
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from kalshiweb import data_dir, env, lock, valkey
+from kalshiweb.exchanges import ENVIRONMENTS
+from kalshiweb.parts import Desk, build, free_port, listens
+from kalshiweb.printing import Printer
+from kalshiweb.processes import StartFailed, Supervisor
+
+START_SECONDS = 60.0
+PORT_TAKEN = 2
+SANDBOX_PORT = 8790  # where commands look for the local exchange unless they are told otherwise
+LABELS = {
+    "sandbox": "SANDBOX: an exchange on this computer, with play money",
+    "demo": "DEMO: Kalshi's demo exchange, with play money",
+    "production": "PRODUCTION: real money at Kalshi",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the command line of `serve`."""
+    parser.add_argument("--port", type=int, default=env.number("KALSHIWEB_PORT", 8000), help="port of the pages")
+    parser.add_argument("--bind", default=env.text("KALSHIWEB_BIND", "127.0.0.1"), help="address to listen on")
+    parser.add_argument("--exchange", choices=ENVIRONMENTS, default=env.text("KALSHIWEB_EXCHANGE", "sandbox"))
+    parser.add_argument("--tape", action="append", default=[], metavar="FILE", help="recording the sandbox replays")
+    parser.add_argument("--speed", type=float, help="how fast tapes run; 1 is as recorded")
+    parser.add_argument("--loop", action="store_true", help="start tapes again at their end")
+    parser.add_argument("--seed", type=int, help="seed of the sandbox's life")
+    parser.add_argument("--sandbox-port", type=int, help="port of the local exchange; a free one unless given")
+    parser.add_argument("--reset", action="store_true", help="forget the sandbox desk and begin anew")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the desk until Ctrl-C; return the exit code."""
+    parser = argparse.ArgumentParser(prog="manage.py serve", description=__doc__)
+    try:
+        add_arguments(parser)
+        return serve(parser.parse_args(arguments))
+    except env.BadSetting as exc:
+        return _refuse(str(exc), 1)
+
+
+def serve(options: argparse.Namespace) -> int:
+    """Check, lock, run. What is refused is refused before anything is started."""
+    data = data_dir.data_dir()
+    if running := lock.holder(data):
+        return _refuse(f"This desk already runs ({running}): stop it first, or set another KALSHIWEB_DATA_DIR.", 2)
+    if (reason := _port_problem(options.bind, options.port)) is not None:
+        return _refuse(reason, PORT_TAKEN)
+    desk = Desk(
+        data=data,
+        runtime=data_dir.runtime_dir(data),
+        environment=options.exchange,
+        bind=options.bind,
+        port=options.port,
+        sandbox_port=options.sandbox_port or free_port(SANDBOX_PORT),
+        options=options,
+    )
+    try:
+        with lock.DataDirLock(data, f"process {os.getpid()}, {desk.url}"):
+            if options.reset:
+                _reset(desk)
+            return _run(desk)
+    except (lock.AlreadyRunning, StartFailed, valkey.NoValkey) as exc:
+        return _refuse(str(exc), 1)
+
+
+@dataclass
+class Progress:
+    """What the start waits for, asked again and again while the parts come up."""
+
+    desk: Desk
+    supervisor: Supervisor
+    started_at: float = field(default_factory=time.monotonic)
+    asked_at: float = 0.0
+    missing: str = "the pages do not answer yet"
+
+    def is_ready(self) -> bool:
+        """Learn what only looking tells, and say whether the desk answers."""
+        now = time.monotonic()
+        if now - self.asked_at < 0.05:
+            return False
+        self.asked_at = now
+        self._probe()
+        if not {"migrated", "valkey", "owner"} <= self.supervisor.facts.keys():
+            return False
+        return self._asks_ready()
+
+    def _probe(self) -> None:
+        facts, desk = self.supervisor.facts, self.desk
+        if "valkey" not in facts and (not desk.has_valkey or valkey.answers(desk.valkey_socket)):
+            self.supervisor.learn("valkey")
+        if "exchange" not in facts and (not desk.has_sandbox or listens(desk.sandbox_port)):
+            self.supervisor.learn("exchange")
+
+    def _asks_ready(self) -> bool:
+        try:
+            with closing(http.client.HTTPConnection("127.0.0.1", self.desk.port, timeout=1.0)) as web:
+                web.request("GET", "/readyz", headers={"Host": "localhost"})
+                answer = web.getresponse()
+                body = answer.read()
+        except (OSError, http.client.HTTPException):
+            return False
+        if answer.status != 200:
+            self.missing = body.decode(errors="replace")[:300]
+        return answer.status == 200
+
+
+def _run(desk: Desk) -> int:
+    with Supervisor(Printer(sys.stdout)) as supervisor:
+        supervisor.on_start = lambda: _write_process_ids(desk, supervisor)
+        try:
+            progress = Progress(desk, supervisor)
+            for part in build(desk):
+                supervisor.start(part)
+            if supervisor.run(progress.is_ready, timeout_seconds=START_SECONDS):
+                _say_ready(desk, supervisor, time.monotonic() - progress.started_at)
+            elif not supervisor.is_stopping:
+                supervisor.printer.say(f"not ready after {START_SECONDS:.0f} s ({progress.missing}); it keeps trying.")
+            supervisor.run(lambda: False)
+            supervisor.printer.say("stopping")
+        finally:
+            supervisor.stop()
+            _remove_traces(desk)
+    return 0
+
+
+def _say_ready(desk: Desk, supervisor: Supervisor, seconds: float) -> None:
+    lines = ["", f"  {LABELS[desk.environment]}"]
+    if path := supervisor.facts.get("owner"):
+        lines.append(f"  Log in (once, within 10 minutes): {desk.url.rstrip('/')}{path}")
+    if desk.has_sandbox:
+        lines.append(f"  Its local exchange: http://127.0.0.1:{desk.sandbox_port}")
+    lines += [f"  The desk is ready at {desk.url} after {seconds:.1f} s. Ctrl-C stops it.", "", ""]
+    supervisor.printer.block("\n".join(lines))
+
+
+def _port_problem(bind: str, port: int) -> str | None:
+    family = socket.AF_INET6 if ":" in bind else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((bind, port))
+        except OSError as exc:
+            if exc.errno != errno.EADDRINUSE:
+                return f"Cannot listen on {bind} port {port}: {exc.strerror}."
+            return f"Port {port} is in use by another program: stop it, or choose another with --port {port + 1}."
+    return None
+
+
+def _reset(desk: Desk) -> None:
+    """Remove what the sandbox desk made; never where money of another exchange has a record."""
+    if desk.environment != "sandbox":
+        raise StartFailed(f"--reset is for the sandbox; it never touches a {desk.environment} desk.")
+    if env.secret("DATABASE_URL"):
+        raise StartFailed("--reset removes the embedded database only; DATABASE_URL names another one.")
+    database = desk.data / "kalshiweb.sqlite3"
+    if others := _other_environments(database):
+        raise StartFailed(f"--reset refused: this data directory also records {' and '.join(others)} accounts.")
+    print(f"serve   | removes the sandbox desk in {desk.data}: its exchange, people, orders and record.")  # noqa: T201
+    shutil.rmtree(desk.data / "sandbox", ignore_errors=True)
+    for suffix in ("", "-wal", "-shm"):
+        database.with_name(database.name + suffix).unlink(missing_ok=True)
+
+
+def _other_environments(database: Path) -> list[str]:
+    if not database.exists():
+        return []
+    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
+        try:
+            rows = connection.execute(
+                "SELECT DISTINCT environment FROM trading_account WHERE environment <> 'sandbox' ORDER BY 1"
+            )
+            return [str(row[0]) for row in rows]
+        except sqlite3.OperationalError:  # no such table: nobody ever had an account here
+            return []
+
+
+def _write_process_ids(desk: Desk, supervisor: Supervisor) -> None:
+    """Say which process is which, for an operator who looks at one and for tests that end one."""
+    ids = {"serve": os.getpid()} | {name: child.process.pid for name, child in supervisor.children.items()}
+    fresh = desk.data / "processes.json.new"
+    fresh.write_text(json.dumps(ids))
+    fresh.replace(desk.data / "processes.json")
+
+
+def _remove_traces(desk: Desk) -> None:
+    (desk.data / "processes.json").unlink(missing_ok=True)
+    shutil.rmtree(desk.runtime, ignore_errors=True)
+
+
+def _refuse(reason: str, code: int) -> int:
+    sys.stderr.write(f"{reason}\n")
+    return code
