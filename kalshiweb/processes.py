@@ -252,6 +252,7 @@ class Supervisor:
         for name in [name for name, due in self._due.items() if due <= now]:
             del self._due[name]
             self.start(self._parts[name])
+            self.printer.say(f"{name} runs again.")
 
     def _ask_to_stop(self, number: int, frame: object) -> None:
         if self.is_stopping:  # a second Ctrl-C: no more patience
