@@ -13,8 +13,9 @@ import re
 from decimal import Decimal
 from typing import TYPE_CHECKING, ClassVar
 
-from django.db import models
+from django.db import connections, models
 from django.db.models import Q
+from django.db.models.expressions import RawSQL
 from django.utils import timezone
 
 if TYPE_CHECKING:
@@ -122,11 +123,17 @@ class MarketQuerySet(models.QuerySet["Market"]):
         return self.filter(Q(close_at=None) | Q(close_at__gt=timezone.now()), status=Market.Status.ACTIVE)
 
     def search(self, text: str) -> MarketQuerySet:
-        """Keep those that hold every word of `text` in ticker, title or answer; no word keeps all."""
-        found = self
-        for word in search_words(text):
-            found = found.filter(search_text__contains=word)
-        return found
+        """Keep those where each word of `text` begins a word of ticker, titles or answer; no word keeps all."""
+        words = search_words(text)
+        if not words:
+            return self
+        if connections[self.db].vendor == "sqlite":
+            query = " ".join(f'"{word}"*' for word in words)
+            rows = "SELECT rowid FROM markets_market_search WHERE markets_market_search MATCH %s"
+            return self.filter(pk__in=RawSQL(rows, [query]))  # noqa: S611  (the words are a parameter)
+        query = " & ".join(f"'{word}':*" for word in words)
+        rows = "SELECT id FROM markets_market WHERE to_tsvector('simple', search_text) @@ to_tsquery('simple', %s)"
+        return self.filter(pk__in=RawSQL(rows, [query]))  # noqa: S611
 
     def closing_soon(self) -> MarketQuerySet:
         """Open markets, the next to close first."""
