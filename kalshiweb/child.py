@@ -9,11 +9,14 @@ from __future__ import annotations
 import os
 import socket
 import sys
+import warnings
 
 import django
 
 from kalshiweb import prepare
 from kalshiweb.processes import CONTROL_FD
+
+WORKER_OPTIONS = ("--pool", "threads", "--concurrency", "4", "--without-mingle", "--without-gossip")
 
 
 class Facts:
@@ -70,26 +73,17 @@ def feed(facts: Facts) -> None:
 def worker(facts: Facts) -> None:
     """Run the tasks, and in the same process the schedule that sends them."""
     from celery.beat import EmbeddedService
+    from celery.platforms import SecurityWarning
 
     from kalshiweb.celery import app
 
+    # Celery fears pickled tasks run by root; only JSON is accepted here (CELERY_ACCEPT_CONTENT).
+    warnings.simplefilter("ignore", SecurityWarning)
     app.loader.import_default_modules()
     facts.wait("migrated", "valkey", "exchange")
     # A thread, not Celery's -B: that forks a process which outlives a killed worker.
     EmbeddedService(app, thread=True).start()
-    app.worker_main(
-        [
-            "worker",
-            "--pool",
-            "threads",
-            "--concurrency",
-            "4",
-            "--without-mingle",
-            "--without-gossip",
-            "--loglevel",
-            "WARNING",
-        ]
-    )
+    app.worker_main(["--quiet", "worker", "--loglevel", "WARNING", *WORKER_OPTIONS])
 
 
 PARTS = {"web": web, "feed": feed, "worker": worker}

@@ -55,7 +55,14 @@ _SHARED: list[structlog.typing.Processor] = [
 def _rendering(json: bool) -> list[structlog.typing.Processor]:
     if json:
         return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
-    return [structlog.dev.ConsoleRenderer(colors=False, pad_event_to=0)]
+    return [
+        structlog.dev.ConsoleRenderer(
+            colors=False,
+            pad_event_to=0,
+            # Never the variant with local variables: they hold keys and cookies.
+            exception_formatter=structlog.dev.plain_traceback,
+        )
+    ]
 
 
 def logging_config(*, json: bool, level: str) -> dict[str, Any]:

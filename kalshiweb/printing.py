@@ -7,8 +7,8 @@ from typing import TextIO
 
 WIDTH = 8
 COLOURS = {"valkey": 90, "sandbox": 33, "feed": 36, "worker": 35, "web": 32, "serve": 1}
-# Celery warns at every start that root may run pickled tasks; only JSON is accepted here (CELERY_ACCEPT_CONTENT).
-NOISE = ("superuser privileges", "absolutely not recommended", "Please specify a different user", "User information:")
+# Valkey's advice for snapshots, which the embedded one never takes.
+NOISE = ("WARNING Memory overcommit must be enabled",)
 
 
 class Printer:

@@ -223,13 +223,11 @@ def test_a_killed_supervisor_leaves_no_part_behind() -> None:
     assert all(ends(pid) for pid in pids)
 
 
-def test_lines_carry_the_name_of_their_part_and_celerys_warning_is_dropped() -> None:
+def test_lines_carry_the_name_of_their_part_and_advice_that_does_not_apply_is_dropped() -> None:
     screen = io.StringIO()
     printer = Printer(screen)
 
-    printer.lines(
-        "worker", b"You're running the worker with superuser privileges: this is\nabsolutely not recommended!\nre"
-    )
-    printer.lines("worker", b"ady\n")
+    printer.lines("valkey", b"1:M # WARNING Memory overcommit must be enabled! Without it\nre")
+    printer.lines("valkey", b"ady\n")
 
-    assert screen.getvalue() == "worker  | ready\n"
+    assert screen.getvalue() == "valkey  | ready\n"
