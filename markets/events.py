@@ -137,7 +137,7 @@ class _Op(msgspec.Struct, tag_field="op", frozen=True):
     pass
 
 
-class Watch(_Op, tag="watch"):
+class Watch(_Op, tag="watch", frozen=True):
     """Add markets: whole books, and tops for lists."""
 
     env: str
@@ -145,7 +145,7 @@ class Watch(_Op, tag="watch"):
     tops: list[str] = []
 
 
-class Unwatch(_Op, tag="unwatch"):
+class Unwatch(_Op, tag="unwatch", frozen=True):
     """Take markets off again."""
 
     env: str
@@ -153,14 +153,14 @@ class Unwatch(_Op, tag="unwatch"):
     tops: list[str] = []
 
 
-class Snapshot(_Op, tag="snapshot"):
+class Snapshot(_Op, tag="snapshot", frozen=True):
     """Ask for one whole book: something was missing."""
 
     env: str
     m: str
 
 
-class Trades(_Op, tag="trades"):
+class Trades(_Op, tag="trades", frozen=True):
     """Ask for the trades of one market after number `after`, as far back as the relay remembers."""
 
     env: str
@@ -168,14 +168,13 @@ class Trades(_Op, tag="trades"):
     after: int = 0
 
 
-class Ack(_Op, tag="ack"):
+class Ack(_Op, tag="ack", frozen=True):
     """Say how many bytes of frames have arrived on this connection since it opened."""
 
     bytes: int
 
 
 Op = Watch | Unwatch | Snapshot | Trades | Ack
-OPS = ("watch", "unwatch", "snapshot", "trades", "ack")
 
 _decoder = msgspec.json.Decoder(Op)
 _encoder = msgspec.json.Encoder()
@@ -188,9 +187,10 @@ class BadOp(Exception):
 def read_op(text: str) -> Op:
     """Return the message of a browser. Raises BadOp."""
     try:
-        return _decoder.decode(text)
+        op: Op = _decoder.decode(text)
     except (msgspec.ValidationError, msgspec.DecodeError) as exc:
         raise BadOp(str(exc).encode("ascii", "replace").decode()) from None
+    return op
 
 
 def encode(frame: Any) -> str:

@@ -53,6 +53,10 @@ class Lease(Protocol):
     def fence(self) -> int:
         """Return the number of this reign, higher than any before; 0 before the first."""
 
+    @property
+    def is_lost(self) -> bool:
+        """Say whether somebody else is known to hold it."""
+
     async def renew(self) -> bool:
         """Take or keep the lease; return whether it is held."""
 
@@ -68,6 +72,7 @@ class Leadership:
         self._token = secrets.token_hex(16)
         self._keys = [f"kalshiweb:relay:{environment}:holder", f"kalshiweb:relay:{environment}:fence"]
         self._held_until = 0.0
+        self.is_lost = False
         self.fence = 0
 
     @property
@@ -83,7 +88,8 @@ class Leadership:
         except (RedisError, OSError) as exc:
             logger.warning("the relay's lease could not be renewed: %s", type(exc).__name__)
             return self.is_held
-        if not fence:
+        self.is_lost = not fence
+        if self.is_lost:
             self._held_until = 0.0
             return False
         self.fence = int(fence)
@@ -99,14 +105,14 @@ class Leadership:
             logger.warning("the relay's lease was not released: it lapses by itself")
 
     async def _call(self, script: str, *args: Any) -> Any:
-        return await self._redis.eval(script, *args)  # type: ignore[misc]
+        return await self._redis.eval(script, *args)
 
 
 class SoleRelay:
     """The lease where there cannot be a second relay: one process, one memory."""
 
     def __init__(self) -> None:
-        self.is_held = False
+        self.is_held = self.is_lost = False
         self.fence = 0
 
     async def renew(self) -> bool:

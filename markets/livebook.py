@@ -53,13 +53,14 @@ LIVE = Label("LIVE")
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What a book needs to know of its market."""
+    """What a book needs to know of its market, and since when that is known (by the wall's clock)."""
 
     ticker: str
     status: str = "active"
     close_ms: int | None = None
     bands: Bands | None = None
     is_replay: bool = False
+    as_of_ms: int = 0
 
     def is_over(self, wall_ms: int) -> bool:
         """Say whether nobody can trade it any more; a replayed market's clock is not ours."""
@@ -147,8 +148,8 @@ class LiveBook:
         self.fault = fault
 
     def describe(self, listing: Listing) -> None:
-        """Take a new description of the market; an open market's resting orders outlive a change of its grid."""
-        if listing == self.listing:
+        """Take a newer description of the market; an open market's resting orders outlive a change of its grid."""
+        if listing == self.listing or listing.as_of_ms < self.listing.as_of_ms:
             return
         if listing.bands != self.listing.bands:
             self.book.set_grid(listing.bands, keep=self.listing.bands is not None)
@@ -242,10 +243,12 @@ class LiveBook:
             "ts": self.ts,
         }
 
+    def is_top_free(self, now: Moment) -> bool:
+        """Say whether enough time has passed to tell the top of book again."""
+        return now.mono - self._top_at >= TOP_INTERVAL_MS
+
     def take_top(self, now: Moment, upstream: Label) -> Entry | None:
-        """Return the top of book if it changed since last told and enough time has passed."""
-        if now.mono - self._top_at < TOP_INTERVAL_MS:
-            return None
+        """Return the top of book if it is not the one told last."""
         encoded = encode(self.top(now, upstream))
         if encoded == self._top_told:
             return None

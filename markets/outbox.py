@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Generator
+from functools import partial
 from typing import Any
 
 from markets.events import join
@@ -111,15 +112,15 @@ class _Rest:
         self._coroutine = coroutine
         self._first = first
 
-    def __await__(self) -> Generator[Any, None, None]:
+    def __await__(self) -> Generator[Any, Any, None]:
         waiting_for = self._first
         while True:
             try:
-                yield waiting_for
+                answer = yield waiting_for
             except BaseException as exc:
-                step: Callable[[], Any] = lambda exc=exc: self._coroutine.throw(exc)  # noqa: E731
+                step = partial(self._coroutine.throw, exc)
             else:
-                step = lambda: self._coroutine.send(None)  # noqa: E731
+                step = partial(self._coroutine.send, answer)
             try:
                 waiting_for = step()
             except StopIteration:

@@ -1,0 +1,327 @@
+"""The one process per environment that owns the books: the feed's events in, one message per hub and tick out.
+
+The feed's reader thread only appends to a queue; everything else happens on this event loop. Frames are made once and
+sorted by wish: cost grows with markets and frames, not with browsers. Only the holder of the lease publishes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import secrets
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Protocol, cast
+
+from markets.broadcast import Broadcast
+from markets.events import relay_group
+from markets.inbox import Inbox
+from markets.intake import Intake
+from markets.leadership import RENEW_SECONDS, STAND_BY_SECONDS, Lease
+from markets.lines import Line, supervise
+from markets.livebook import Listing, Moment
+from markets.topboard import TopBoard
+from markets.tops import Top
+
+logger = logging.getLogger(__name__)
+
+TICK_SECONDS = 0.010
+LOOK_SECONDS = 0.250
+TOPS_SECONDS = 0.200
+LOOKUP_AGAIN_SECONDS = 2.0
+DESCRIBE_AGAIN_MS = 30_000
+UNKNOWN_MS = 60_000
+FEED_AGAIN_SECONDS = 2.0
+GIVE_UP_SECONDS = 10.0  # without word from the store; until then the feed stays connected, silent
+
+
+class Feed(Protocol):
+    """What the relay needs of a feed: the exchange client's FeedClient, or something that plays it."""
+
+    def start(self) -> None:
+        """Connect, in a thread of its own."""
+
+    def stop(self) -> None:
+        """Disconnect. May block until the thread has ended."""
+
+    def watch(self, tickers: Iterable[str]) -> None:
+        """Subscribe these markets too."""
+
+    def unwatch(self, tickers: Iterable[str]) -> None:
+        """Unsubscribe these markets."""
+
+    def resync(self, tickers: Iterable[str]) -> None:
+        """Ask for snapshots."""
+
+
+class NoFeed(Exception):
+    """There is nothing to connect with; the text says why, for a person."""
+
+
+MakeFeed = Callable[[Callable[[Any], None]], Feed]  # raises NoFeed; may block
+Look = Callable[..., dict[str, Listing | None]]
+
+
+def moment() -> Moment:
+    """Return now on both clocks."""
+    return Moment(time.monotonic_ns() // 1_000_000, time.time_ns() // 1_000_000)
+
+
+class BookRelay:
+    """Owns the books of one environment while it holds the lease; stands by while another process does."""
+
+    def __init__(
+        self,
+        environment: str,
+        *,
+        layer: Any,
+        lease: Lease,
+        make_feed: MakeFeed,
+        look_up: Look,
+        clock: Callable[[], Moment] = moment,
+        write_tops: Callable[[dict[str, Top]], None] | None = None,
+    ) -> None:
+        self.environment = environment
+        self.lease = lease
+        self.intake = Intake(environment, epoch="")
+        self.broadcast = Broadcast(environment)
+        self.line = Line(layer, "relay", self.receive, group=relay_group(environment))
+        self.counts: Counter[str] = Counter()
+        self._make_feed = make_feed
+        self._look_up = look_up
+        self._clock = clock
+        self._top_board = TopBoard(write_tops)
+        self._feed: Feed | None = None
+        self._inbox: Inbox | None = None
+        self._feed_calls = ThreadPoolExecutor(max_workers=1, thread_name_prefix="feed-calls")
+        self._stirred = asyncio.Event()
+        self._wished = asyncio.Event()
+        self._feed_wanted_anew = asyncio.Event()
+        self._unknown: dict[str, int] = {}
+        self._described_at = 0
+        self._fence = 0
+
+    async def run(self) -> None:
+        """Take part until cancelled: reign while the lease is held, else wait for it."""
+        line = asyncio.create_task(supervise("the relay's line", self.line.run))
+        try:
+            while True:
+                await self._stand_by()
+                await self._reign()
+        finally:
+            line.cancel()
+            await asyncio.gather(line, return_exceptions=True)
+            await self.lease.release()
+            self._feed_calls.shutdown(wait=False)
+
+    def renew_feed(self) -> None:
+        """Make the feed anew, because what it connects with has changed."""
+        self._feed_wanted_anew.set()
+
+    # --- who reigns ------------------------------------------------------------------------------
+
+    async def _stand_by(self) -> None:
+        while not await self.lease.renew():
+            await asyncio.sleep(STAND_BY_SECONDS)
+
+    async def _reign(self) -> None:
+        self._begin_epoch()
+        works = {
+            "the relay's publishing": self._publish_forever,
+            "the relay's feed": self._keep_feed,
+            "the relay's wishes": self._follow_wishes,
+            "the relay's look": self._look_forever,
+            "the relay's tops": self._write_tops_forever,
+        }
+        tasks = [asyncio.create_task(supervise(name, run)) for name, run in works.items()]
+        try:
+            await self._hold()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self._drop_feed()
+            self.intake = Intake(self.environment, epoch="")
+
+    async def _hold(self) -> None:
+        """Renew until somebody else holds the lease, or nobody could be asked for long."""
+        lapsed_at: float | None = None
+        while True:
+            await asyncio.sleep(RENEW_SECONDS)
+            if await self.lease.renew():
+                lapsed_at = None
+                if self.lease.fence != self._fence:
+                    self._begin_epoch()
+                continue
+            lapsed_at = lapsed_at or time.monotonic()
+            if self.lease.is_lost or time.monotonic() - lapsed_at > GIVE_UP_SECONDS:
+                return
+
+    def _begin_epoch(self) -> None:
+        self._fence = self.lease.fence
+        self.intake.begin_epoch(f"{self._fence:x}-{secrets.token_hex(4)}")
+        self._stirred.set()
+        self._wished.set()
+
+    # --- frames out ------------------------------------------------------------------------------
+
+    def receive(self, message: dict[str, Any]) -> None:
+        """Take a hub's message, while reigning and while standing by."""
+        if self.broadcast.hear(message, self._clock()):
+            self._wished.set()
+        self._stirred.set()
+
+    async def publish(self) -> None:
+        """Send every hub what is due to it, if the lease is held."""
+        now = self._clock()
+        if not self.lease.is_held:
+            return
+        entries = self.broadcast.frames(self.intake, now)
+        self.counts["frames"] += len(entries)
+        for hub, message in self.broadcast.messages(self.intake, entries, now, fence=self._fence):
+            self.counts["messages"] += 1
+            if not await self.line.send(hub, cast("dict[str, Any]", message)):
+                self.counts["messages_lost"] += 1
+
+    async def _publish_forever(self) -> None:
+        while True:
+            now = self._clock()
+            wait_ms = max(0, self.broadcast.next_due(self.intake, now) - now.mono)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait_ms / 1000):
+                    await self._stirred.wait()
+            self._stirred.clear()
+            await self.publish()
+            await asyncio.sleep(TICK_SECONDS)
+
+    # --- events in -------------------------------------------------------------------------------
+
+    def take(self, event: Any) -> None:
+        """Take one event of the feed."""
+        self.intake.take(event, self._clock())
+        if not self._stirred.is_set():
+            self._stirred.set()
+
+    async def _look_forever(self) -> None:
+        while True:
+            self.look()
+            await asyncio.sleep(LOOK_SECONDS)
+
+    def look(self) -> None:
+        """Notice what only time shows, and ask for the snapshots that are needed."""
+        now = self._clock()
+        self.intake.look(now)
+        self._ask_feed("resync", self.intake.repairs(now))
+        if self.intake.off_grid:
+            self._wished.set()
+        self._stirred.set()
+
+    def _overrun(self) -> None:
+        self.counts["overruns"] += 1
+        self.intake.lose_everything("more came in than could be taken", self._clock())
+
+    # --- the feed --------------------------------------------------------------------------------
+
+    async def _keep_feed(self) -> None:
+        while True:
+            self._feed_wanted_anew.clear()
+            if await self._make_and_start():
+                await self._feed_wanted_anew.wait()
+                await self._drop_feed()
+            else:
+                await asyncio.sleep(FEED_AGAIN_SECONDS)
+
+    async def _make_and_start(self) -> bool:
+        inbox = Inbox(asyncio.get_running_loop(), self.take, overrun=self._overrun)
+        try:
+            feed = await asyncio.to_thread(self._make_feed, inbox.post)
+        except NoFeed as exc:
+            self.intake.go_down(str(exc), self._clock())
+            self._stirred.set()
+            return False
+        self._feed, self._inbox = feed, inbox
+        self._ask_feed("watch", list(self.intake.books))
+        feed.start()
+        return True
+
+    async def _drop_feed(self) -> None:
+        feed, inbox, self._feed, self._inbox = self._feed, self._inbox, None, None
+        if inbox is not None:
+            inbox.close()
+        if feed is not None:
+            await asyncio.to_thread(feed.stop)
+        self.intake.go_down("the feed has been stopped", self._clock())
+
+    def _ask_feed(self, verb: str, tickers: list[str]) -> None:
+        """Have the feed do something, off this loop and in order: its socket may block."""
+        if self._feed is not None and tickers:
+            self._feed_calls.submit(_call_feed, self._feed, verb, tickers)
+
+    # --- which markets ---------------------------------------------------------------------------
+
+    async def _follow_wishes(self) -> None:
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOKUP_AGAIN_SECONDS):
+                    await self._wished.wait()
+            self._wished.clear()
+            await self.follow_wishes()
+
+    async def follow_wishes(self) -> None:
+        """Follow the markets that are wanted, and let go of those nobody has wanted for a while."""
+        now = self._clock()
+        self._let_go(now)
+        wanted = self.broadcast.wishes.wanted()
+        self._unknown = {ticker: until for ticker, until in self._unknown.items() if until > now.mono}
+        new = [ticker for ticker in sorted(wanted - self.intake.books.keys()) if ticker not in self._unknown]
+        if new:
+            self._add(await asyncio.to_thread(self._look_up, new))
+        if now.mono - self._described_at >= DESCRIBE_AGAIN_MS:
+            self._described_at = now.mono
+            await self._describe_again(list(self.intake.books), fresh=False)
+        if off_grid := list(self.intake.off_grid):
+            self.intake.off_grid.clear()
+            await self._describe_again(off_grid, fresh=True)
+
+    def _add(self, found: dict[str, Listing | None]) -> None:
+        now = self._clock()
+        known = [listing for listing in found.values() if listing is not None]
+        for listing in known:
+            self.intake.add(listing, now)
+        self._ask_feed("watch", [listing.ticker for listing in known])
+        for ticker in [ticker for ticker, listing in found.items() if listing is None]:
+            self._unknown[ticker] = now.mono + UNKNOWN_MS
+            self.broadcast.refuse(ticker, "UNKNOWN_MARKET", "The exchange has no market of this ticker.")
+        self._stirred.set()
+
+    def _let_go(self, now: Moment) -> None:
+        idle = self.broadcast.wishes.let_go(self.intake.books, now.mono)
+        for ticker in idle:
+            self.intake.remove(ticker)
+        self._ask_feed("unwatch", idle)
+
+    async def _describe_again(self, tickers: list[str], *, fresh: bool) -> None:
+        found = await asyncio.to_thread(self._look_up, tickers, fresh=fresh)
+        for ticker, listing in found.items():
+            if listing is not None and ticker in self.intake.books:
+                self.intake.books[ticker].describe(listing)
+                self.intake.dirty.add(ticker)
+
+    # --- tops for whoever decides ----------------------------------------------------------------
+
+    async def _write_tops_forever(self) -> None:
+        while True:
+            await asyncio.sleep(TOPS_SECONDS)
+            if self.lease.is_held:
+                await self._top_board.write(self.intake, self._clock())
+
+
+def _call_feed(feed: Feed, verb: str, tickers: list[str]) -> None:
+    try:
+        getattr(feed, verb)(tickers)
+    except Exception:
+        # What was not asked for is asked for again: every market without a book is looked at four times a second.
+        logger.exception("the feed could not %s", verb)

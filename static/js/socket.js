@@ -1,0 +1,113 @@
+// One WebSocket that comes back by itself, and tells the server how much of what it sent has arrived.
+
+const FIRST_RETRY_MS = 500;
+const LAST_RETRY_MS = 10_000;
+const SETTLED_MS = 5_000; // a connection this old was a good one
+const ACK_MS = 1_000;
+const ACK_BYTES = 128 * 1024;
+const SIGNED_OUT = 4401;
+
+export class LiveSocket {
+  #url;
+  #on;
+  #acks;
+  #socket = null;
+  #timer = null;
+  #attempt = 0;
+  #openedAt = 0;
+  #received = 0;
+  #acked = 0;
+  #ackedAt = 0;
+  #isStopped = false;
+
+  // onOpen(), onFrames(array), onDown(code): code 4401 means signed out, and nothing is tried any more.
+  // `acks`: whether the server counts what has arrived.
+  constructor(url, { onOpen, onFrames, onDown, acks = false }) {
+    this.#url = absolute(url);
+    this.#on = { onOpen, onFrames, onDown };
+    this.#acks = acks;
+    document.addEventListener("visibilitychange", () => this.#wake());
+    addEventListener("online", () => this.#wake());
+    this.#connect();
+  }
+
+  get isOpen() {
+    return this.#socket?.readyState === WebSocket.OPEN;
+  }
+
+  // Sends one JSON object; false when there is no connection: on the next onOpen everything is said again.
+  send(message) {
+    if (!this.isOpen) return false;
+    this.#socket.send(JSON.stringify(message));
+    return true;
+  }
+
+  stop() {
+    this.#isStopped = true;
+    clearTimeout(this.#timer);
+    this.#socket?.close();
+  }
+
+  #connect() {
+    clearTimeout(this.#timer);
+    this.#timer = null;
+    const socket = new WebSocket(this.#url);
+    this.#socket = socket;
+    socket.onopen = () => this.#opened();
+    socket.onmessage = ({ data }) => this.#take(data);
+    socket.onclose = ({ code }) => {
+      if (socket === this.#socket) this.#closed(code);
+    };
+  }
+
+  #opened() {
+    this.#openedAt = performance.now();
+    this.#received = this.#acked = 0;
+    this.#ackedAt = this.#openedAt;
+    this.#on.onOpen?.();
+  }
+
+  #take(text) {
+    this.#received += text.length; // frames are ASCII: characters are bytes
+    this.#on.onFrames(JSON.parse(text));
+    if (this.#acks) this.#ack();
+  }
+
+  // On arrival and not by a timer: a hidden tab's timers run once a minute.
+  #ack() {
+    const now = performance.now();
+    if (now - this.#ackedAt < ACK_MS && this.#received - this.#acked < ACK_BYTES) return;
+    if (!this.send({ op: "ack", bytes: this.#received })) return;
+    this.#acked = this.#received;
+    this.#ackedAt = now;
+  }
+
+  #closed(code) {
+    this.#on.onDown?.(code);
+    if (this.#isStopped || code === SIGNED_OUT) return;
+    const wasGood = this.#openedAt && performance.now() - this.#openedAt > SETTLED_MS;
+    this.#attempt = wasGood ? 0 : this.#attempt + 1;
+    this.#openedAt = 0;
+    this.#timer = setTimeout(() => this.#connect(), retryDelay(this.#attempt));
+  }
+
+  // Somebody looks at the page again, or the network is back: do not sit out a long pause.
+  #wake() {
+    if (this.#timer === null || this.#isStopped || document.hidden) return;
+    this.#attempt = 0;
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#connect(), Math.random() * FIRST_RETRY_MS);
+  }
+}
+
+// Full jitter above half a second, so that a server that comes back is not met by everybody at once.
+export function retryDelay(attempt, random = Math.random) {
+  const most = Math.min(LAST_RETRY_MS, FIRST_RETRY_MS * 2 ** Math.min(attempt, 10));
+  return FIRST_RETRY_MS + random() * (most - FIRST_RETRY_MS);
+}
+
+function absolute(url) {
+  const found = new URL(url, location.href);
+  found.protocol = found.protocol === "https:" || found.protocol === "wss:" ? "wss:" : "ws:";
+  return found.href;
+}
