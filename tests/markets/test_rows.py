@@ -60,7 +60,7 @@ def test_upsert_never_touches_the_same_ticker_of_another_environment() -> None:
 
 @pytest.mark.django_db
 def test_a_new_market_starts_without_quotes_and_they_are_written_apart() -> None:
-    described = {name: Market._meta.get_field(name).get_default() for name in rows.COLUMNS[Market]}
+    described = {column.name: column.get_default() for column in Market._meta.concrete_fields}
     values = tuple((described | {"event_ticker": "E", "status": "active"})[name] for name in rows.COLUMNS[Market])
     pieces = rows.Pieces(pause=no_pause)
     rows.upsert(Market, [("sandbox", "A", *values, "d", NOW)], pieces)
