@@ -105,6 +105,7 @@ class Broadcast:
                         "fence": fence,
                         "frames": frames,
                         "beat": beat,
+                        "numbers": None if beat is None else _numbers(intake, wish.books),
                     },
                 )
         self._asked, self._trades_asked, self._tops_owed = {}, {}, {}
@@ -145,6 +146,10 @@ class Broadcast:
             "heard": None if intake.heard_at is None else now.mono - intake.heard_at,
             "hub_ms": 0,
         }
+
+
+def _numbers(intake: Intake, tickers: Iterable[str]) -> dict[str, int]:
+    return {live.ticker: live.number for live in _known(intake, tickers)}
 
 
 def _known(intake: Intake, tickers: Iterable[str]) -> list[LiveBook]:

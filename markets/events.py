@@ -236,7 +236,10 @@ class RelayTrades(TypedDict):
 
 
 class HubFrames(TypedDict):
-    """One tick's frames of all markets a hub wants; a relay with a lower `fence` than one heard before is deposed."""
+    """One tick's frames of all markets a hub wants; a relay with a lower `fence` than one heard before is deposed.
+
+    With the beat come the books' current numbers: the last frame before a silence may be the one that was lost.
+    """
 
     type: Literal["hub.frames"]
     env: str
@@ -244,6 +247,7 @@ class HubFrames(TypedDict):
     fence: int
     frames: Sequence[Entry]
     beat: BeatFrame | None
+    numbers: dict[str, int] | None
 
 
 def relay_group(environment: str) -> str:

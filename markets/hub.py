@@ -31,6 +31,11 @@ SILENT_MS = 2_000
 GATHER_SECONDS = 0.005  # a page asks for its markets one by one
 
 
+def monotonic_ms() -> int:
+    """Return milliseconds on a clock that never jumps."""
+    return time.monotonic_ns() // 1_000_000
+
+
 @dataclass(slots=True)
 class Relay:
     """What the hub knows of one environment's relay."""
@@ -45,18 +50,23 @@ class Relay:
 class Hub:
     """The browsers of one process and what they watch."""
 
-    def __init__(self, layer: Any, *, clock: Callable[[], int] = lambda: time.monotonic_ns() // 1_000_000) -> None:
+    def __init__(self, layer: Any, *, clock: Callable[[], int] = monotonic_ms) -> None:
         self._now = clock
         self.audience = Audience()
         self.relays: dict[str, Relay] = {}
         self.line = Line(layer, "hub", self.receive)
         self.messages = 0
         self._stirred = asyncio.Event()
-        self._tasks = [
-            asyncio.create_task(supervise("the hub's line", self.line.run)),
-            asyncio.create_task(supervise("the hub's wishes", self._announce_forever)),
-            asyncio.create_task(supervise("the hub's beat", self._beat_forever)),
-        ]
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        """Begin to listen, to announce and to beat, on the running loop."""
+        works = {
+            "the hub's line": self.line.run,
+            "the hub's wishes": self._announce_forever,
+            "the hub's beat": self._beat_forever,
+        }
+        self._tasks = [asyncio.create_task(supervise(name, work)) for name, work in works.items()]
 
     async def stop(self) -> None:
         """End its tasks."""
@@ -144,6 +154,8 @@ class Hub:
             self._fan_out(kind, (environment, ticker), number, encoded, message["e"], touched, now)
         if beat := message["beat"]:
             self._take_beat(environment, relay, beat, touched)
+        if numbers := message["numbers"]:
+            self._check_numbers(environment, message["e"], numbers)
         for browser in touched:
             browser.outbox.flush()
 
@@ -162,7 +174,10 @@ class Hub:
         elif kind == "past":
             audience, watch.trades_after = set(watch.trades_after), {}
         elif kind == "snap":
-            audience = watch.admit()
+            # Newer than what was heard last: frames were lost before it, and it heals everybody at once.
+            is_behind = (watch.epoch, watch.number) != (epoch, number)
+            audience = watch.admit() | watch.active if is_behind else watch.admit()
+            watch.epoch, watch.number = epoch, number
         else:
             audience = watch.admit() | watch.active if kind == "book" else watch.active
             if kind != "trade" and not watch.note_number(epoch, kind, number):
@@ -198,6 +213,17 @@ class Hub:
             for browser in self._viewers(environment):
                 browser.outbox.put_word(encoded)
                 touched.add(browser)
+
+    def _check_numbers(self, environment: str, epoch: str, numbers: dict[str, int]) -> None:
+        """Find the frames that were lost without another after them, and ask for whole books instead.
+
+        Who waits is asked for anyway: only those who believe that they have everything are told to wait again.
+        """
+        for ticker, number in numbers.items():
+            watch = self.audience.books.get((environment, ticker))
+            if watch is not None and watch.active and (watch.epoch, watch.number) != (epoch, number):
+                watch.waiting |= watch.active
+                self._stirred.set()
 
     # --- what the hub says -----------------------------------------------------------------------
 
@@ -297,6 +323,7 @@ def get_hub() -> Hub:
     loop = asyncio.get_running_loop()
     if loop not in _hubs:
         _hubs[loop] = Hub(get_channel_layer())
+        _hubs[loop].start()
     return _hubs[loop]
 
 

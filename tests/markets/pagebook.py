@@ -50,8 +50,8 @@ class PageBook:
     def _replace(self, frame: dict[str, Any]) -> str:
         if frame["e"] == self.epoch and frame["n"] < self.number:
             return "old"
-        self.bids = {price: size for price, size in frame["bids"]}
-        self.asks = {price: size for price, size in frame["asks"]}
+        self.bids = dict(frame["bids"])
+        self.asks = dict(frame["asks"])
         self.epoch, self.number, self.up = frame["e"], frame["n"], frame["up"]
         self.state, self.why = frame["state"], frame["why"]
         self.is_whole = True

@@ -1,0 +1,419 @@
+"""One message of the relay becomes one text for each browser; what the hub wants it says, again and again."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from markets.audience import ASK_AGAIN_MS, Browser
+from markets.events import encode
+from markets.hub import ANNOUNCE_MS, HURRY_MS, SILENT_MS, Hub
+from markets.outbox import GRACE_MS, LIMIT_BYTES, Outbox
+
+
+class Said:
+    """The layer as the hub sees it: what it was told to carry, in memory."""
+
+    channel = "hub!1"
+    is_up = True
+
+    def __init__(self) -> None:
+        self.messages: list[dict[str, Any]] = []
+        self.is_working = True
+
+    async def send_group(self, group: str, message: dict[str, Any]) -> bool:
+        assert group == "relay.sandbox"
+        if self.is_working:
+            self.messages.append(message)
+        return self.is_working
+
+    def take(self, kind: str) -> list[dict[str, Any]]:
+        found = [message for message in self.messages if message["type"] == kind]
+        self.messages = [message for message in self.messages if message["type"] != kind]
+        return found
+
+
+class Viewer(Browser):
+    """A browser that keeps what it is sent and acknowledges all of it, unless it is stuck."""
+
+    def __init__(self, hub: Hub) -> None:
+        super().__init__(Outbox(self._take), self._give_up)
+        self.hub = hub
+        self.texts: list[str] = []
+        self.is_stuck = False
+        self.is_given_up = False
+        hub.join(self)
+
+    async def _take(self, text: str) -> None:
+        self.texts.append(text)
+        if not self.is_stuck:
+            self.outbox.ack(self.outbox.sent)
+
+    def _give_up(self) -> None:
+        self.is_given_up = True
+
+    def frames(self, *kinds: str) -> list[dict[str, Any]]:
+        """Return what came since the last call; all kinds but beats unless they are named."""
+        found = [frame for text in self.texts for frame in json.loads(text)]
+        self.texts = []
+        return [frame for frame in found if (frame["t"] in kinds if kinds else frame["t"] != "beat")]
+
+
+class Time:
+    """The hub's clock."""
+
+    def __init__(self) -> None:
+        self.now = 100_000
+
+    def __call__(self) -> int:
+        return self.now
+
+
+@pytest.fixture
+def time() -> Time:
+    return Time()
+
+
+@pytest.fixture
+def line() -> Said:
+    return Said()
+
+
+@pytest.fixture
+async def hub(time: Time, line: Said) -> Hub:
+    hub = Hub(None, clock=time)
+    hub.line = line  # type: ignore[assignment]
+    return hub
+
+
+def frame(kind: str, number: int, *, epoch: str = "e1", market: str = "A", more: str = "") -> tuple[str, str, int, str]:
+    encoded = encode({"t": "book" if kind == "snap" else kind, "env": "sandbox", "m": market, "n": number, "x": more})
+    return kind, market, number, encoded
+
+
+def tick(
+    *frames: Any,
+    epoch: str = "e1",
+    fence: int = 1,
+    feed: str | None = None,
+    numbers: dict[str, int] | None = None,
+) -> dict[str, Any]:
+    """Return what a relay sends for one tick; `feed` adds a beat."""
+    beat = {
+        "t": "beat",
+        "env": "sandbox",
+        "e": epoch,
+        "at": 5,
+        "feed": feed,
+        "why": "",
+        "age": 3,
+        "heard": 4,
+        "hub_ms": 0,
+    }
+    return {
+        "type": "hub.frames",
+        "env": "sandbox",
+        "e": epoch,
+        "fence": fence,
+        "frames": frames,
+        "beat": beat if feed else None,
+        "numbers": numbers,
+    }
+
+
+def watching(hub: Hub, *markets: str) -> Viewer:
+    viewer = Viewer(hub)
+    hub.watch(viewer, "sandbox", markets or ("A",), ())
+    viewer.frames()
+    return viewer
+
+
+def kinds(viewer: Viewer) -> list[tuple[str, int]]:
+    return [(frame["t"], frame["n"]) for frame in viewer.frames()]
+
+
+async def test_a_newcomer_gets_nothing_of_a_book_before_the_whole_of_it(hub: Hub) -> None:
+    viewer = watching(hub)
+
+    hub.receive(tick(frame("delta", 7)))
+    assert kinds(viewer) == []
+    hub.receive(tick(frame("snap", 7)))
+    hub.receive(tick(frame("delta", 8)))
+
+    assert kinds(viewer) == [("book", 7), ("delta", 8)]
+
+
+async def test_an_answer_goes_only_to_those_who_waited(hub: Hub) -> None:
+    first = watching(hub)
+    hub.receive(tick(frame("book", 1)))
+    first.frames()
+    second = watching(hub)
+
+    hub.receive(tick(frame("snap", 1)))
+
+    assert (kinds(first), kinds(second)) == ([], [("book", 1)])
+
+
+async def test_one_tick_is_one_text_for_each_browser(hub: Hub) -> None:
+    viewer = watching(hub, "A", "B")
+    hub.receive(tick(frame("book", 1), frame("book", 1, market="B")))
+    assert len(viewer.texts) == 1
+
+
+async def test_a_hole_is_passed_on_and_a_whole_book_is_asked_for(hub: Hub, line: Said) -> None:
+    viewer = watching(hub)
+    hub.receive(tick(frame("book", 1)))
+    await hub.announce("sandbox")
+    line.messages.clear()
+
+    hub.receive(tick(frame("delta", 3)))
+    await hub.announce("sandbox")
+
+    assert kinds(viewer) == [("book", 1), ("delta", 3)]
+    assert [message["tickers"] for message in line.take("relay.ask")] == [["A"]]
+
+
+async def test_a_first_delta_after_an_answer_is_no_hole(hub: Hub, line: Said) -> None:
+    watching(hub)
+    hub.receive(tick(frame("snap", 41)))
+    line.messages.clear()
+
+    hub.receive(tick(frame("delta", 42)))
+    await hub.announce("sandbox")
+
+    assert line.take("relay.ask") == []
+
+
+async def test_a_lost_last_frame_is_found_by_the_numbers_of_the_beat(hub: Hub, line: Said) -> None:
+    viewer = watching(hub)
+    hub.receive(tick(frame("book", 1)))
+    viewer.frames()
+    await hub.announce("sandbox")
+    line.messages.clear()
+
+    hub.receive(tick(feed="live", numbers={"A": 2}))
+    await hub.announce("sandbox")
+
+    assert [message["tickers"] for message in line.take("relay.ask")] == [["A"]]
+    hub.receive(tick(frame("snap", 2)))
+    assert kinds(viewer) == [("book", 2)]
+
+
+async def test_numbers_that_agree_ask_for_nothing(hub: Hub, line: Said) -> None:
+    watching(hub)
+    hub.receive(tick(frame("snap", 5)))
+    await hub.announce("sandbox")
+    line.messages.clear()
+
+    hub.receive(tick(feed="live", numbers={"A": 5, "NOBODY": 9}))
+    await hub.announce("sandbox")
+
+    assert line.take("relay.ask") == []
+
+
+async def test_a_beat_without_numbers_is_a_beat(hub: Hub) -> None:
+    viewer = watching(hub)
+    hub.receive(tick(feed="live", numbers=None))
+
+    assert [frame["feed"] for frame in viewer.frames("beat")] == ["live"]
+
+
+async def test_a_hub_in_the_middle_of_admission_asks_no_more_often_than_it_would_anyway(
+    hub: Hub, line: Said, time: Time
+) -> None:
+    watching(hub)
+    await hub.announce("sandbox")
+    line.messages.clear()
+
+    for _ in range(10):
+        time.now += ASK_AGAIN_MS // 10
+        hub.receive(tick(feed="live", numbers={"A": 7}))
+        await hub.announce("sandbox")
+    assert len(line.take("relay.ask")) == 1
+    hub.receive(tick(frame("snap", 7), feed="live", numbers={"A": 7}))
+    time.now += 10 * ASK_AGAIN_MS
+    await hub.announce("sandbox")
+
+    assert line.take("relay.ask") == []
+
+
+async def test_an_answer_newer_than_what_was_heard_heals_everybody(hub: Hub) -> None:
+    first = watching(hub)
+    hub.receive(tick(frame("book", 1)))
+    first.frames()
+    second = watching(hub)
+
+    hub.receive(tick(frame("snap", 3)))
+
+    assert (kinds(first), kinds(second)) == ([("book", 3)], [("book", 3)])
+
+
+async def test_a_deposed_relay_is_not_listened_to(hub: Hub) -> None:
+    viewer = watching(hub)
+    hub.receive(tick(frame("book", 1, epoch="e2"), epoch="e2", fence=2))
+    viewer.frames()
+
+    hub.receive(tick(frame("delta", 2), fence=1))
+
+    assert kinds(viewer) == []
+
+
+async def test_trades_that_were_asked_for_go_to_who_asked(hub: Hub, line: Said) -> None:
+    first, second = watching(hub), watching(hub)
+    hub.receive(tick(frame("book", 1)))
+    assert hub.trades(first, "sandbox", "A", 4)
+    first.frames(), second.frames()
+    await hub.announce("sandbox")
+    assert [message["wanted"] for message in line.take("relay.trades")] == [[("A", 4)]]
+
+    hub.receive(tick(("past", "A", 6, encode({"t": "trade", "n": 5}) + "," + encode({"t": "trade", "n": 6}))))
+
+    assert (kinds(first), kinds(second)) == ([("trade", 5), ("trade", 6)], [])
+
+
+async def test_what_is_not_watched_cannot_be_asked_for(hub: Hub) -> None:
+    viewer = watching(hub, "A")
+
+    assert not hub.snapshot(viewer, "sandbox", "B")
+    assert not hub.trades(viewer, "sandbox", "B", 0)
+    assert hub.snapshot(viewer, "sandbox", "A")
+
+
+async def test_a_refusal_ends_the_wait(hub: Hub, line: Said, time: Time) -> None:
+    viewer = watching(hub)
+    hub.receive(tick(("error", "A", 0, encode({"t": "error", "n": 0, "code": "UNKNOWN_MARKET"}))))
+    assert kinds(viewer) == [("error", 0)]
+
+    time.now += 10 * ASK_AGAIN_MS
+    await hub.announce("sandbox")
+    assert line.take("relay.ask") == []
+
+
+async def test_the_wish_is_said_on_change_and_again_while_somebody_looks(hub: Hub, line: Said, time: Time) -> None:
+    viewer = watching(hub, "B", "A")
+    await hub.announce("sandbox")
+    assert line.take("relay.wish") == [{"type": "relay.wish", "hub": "hub!1", "books": ["A", "B"], "tops": []}]
+    hub.receive(tick(frame("book", 1), frame("book", 1, market="B")))
+
+    await hub.announce("sandbox")
+    assert line.take("relay.wish") == []
+    time.now += ANNOUNCE_MS
+    await hub.announce("sandbox")
+    assert len(line.take("relay.wish")) == 1
+    hub.leave(viewer)
+    await hub.announce("sandbox")
+    assert [wish["books"] for wish in line.take("relay.wish")] == [[]]
+    time.now += ANNOUNCE_MS
+    await hub.announce("sandbox")
+    assert line.take("relay.wish") == []
+
+
+async def test_the_wish_is_repeated_sooner_while_somebody_waits(hub: Hub, line: Said, time: Time) -> None:
+    watching(hub)
+    await hub.announce("sandbox")
+    line.messages.clear()
+
+    time.now += HURRY_MS
+    await hub.announce("sandbox")
+
+    assert len(line.take("relay.wish")) == 1
+
+
+async def test_a_wish_that_could_not_be_handed_over_is_said_again(hub: Hub, line: Said) -> None:
+    watching(hub)
+    line.is_working = False
+    await hub.announce("sandbox")
+    line.is_working = True
+
+    await hub.announce("sandbox")
+
+    assert len(line.take("relay.wish")) == 1
+
+
+async def test_tops_are_told_when_they_differ_and_to_newcomers_at_once(hub: Hub) -> None:
+    first = Viewer(hub)
+    hub.watch(first, "sandbox", (), ("A",))
+    told = ("top", "A", 0, encode({"t": "top", "n": 0, "bid": 4800}))
+    hub.receive(tick(told))
+    hub.receive(tick(told))
+    assert kinds(first) == [("top", 0)]
+    second = Viewer(hub)
+
+    hub.watch(second, "sandbox", (), ("A",))
+
+    assert kinds(second) == [("top", 0)]
+
+
+async def test_a_silent_relay_is_down_within_two_seconds(hub: Hub, time: Time) -> None:
+    viewer = watching(hub)
+    hub.receive(tick(feed="live", numbers={}))
+    time.now += SILENT_MS
+    hub.beat()
+    time.now += 1
+    hub.beat()
+
+    beats = viewer.frames("beat")
+    assert [(beat["feed"], beat["hub_ms"]) for beat in beats] == [
+        ("live", 0),
+        ("live", SILENT_MS),
+        ("down", SILENT_MS + 1),
+    ]
+    assert beats[-1]["why"] == "the feed process is silent"
+
+
+async def test_a_deaf_line_is_down_whatever_was_said_before(hub: Hub, line: Said) -> None:
+    viewer = watching(hub)
+    hub.receive(tick(feed="live", numbers={}))
+    line.is_up = False
+    viewer.frames("beat")
+    hub.beat()
+
+    [beat] = viewer.frames("beat")
+    assert (beat["feed"], beat["why"]) == ("down", "the connection to the feed process is lost")
+
+
+async def test_a_browser_hears_at_once_how_its_feed_is(hub: Hub) -> None:
+    viewer = Viewer(hub)
+    hub.watch(viewer, "sandbox", ("A",), ())
+
+    [beat] = viewer.frames("beat")
+    assert (beat["feed"], beat["hub_ms"]) == ("down", -1)
+
+
+async def test_a_browser_that_falls_behind_is_told_and_gets_whole_books_when_it_has_caught_up(
+    hub: Hub, line: Said
+) -> None:
+    slow, quick = watching(hub), watching(hub)
+    hub.receive(tick(frame("book", 1)))
+    slow.is_stuck = True
+    big = "x" * (LIMIT_BYTES // 3)
+    for number in range(2, 6):
+        hub.receive(tick(frame("delta", number, more=big)))
+    assert [frame["n"] for frame in quick.frames()] == [1, 2, 3, 4, 5]
+    assert [(frame["t"], frame.get("code")) for frame in slow.frames()][-1] == ("error", "SLOW")
+    line.messages.clear()
+
+    hub.ack(slow, slow.outbox.sent)
+    await hub.announce("sandbox")
+
+    assert [message["tickers"] for message in line.take("relay.ask")] == [["A"]]
+    hub.receive(tick(frame("snap", 5)))
+    assert (kinds(slow), kinds(quick)) == ([("book", 5)], [])
+
+
+async def test_a_browser_that_never_catches_up_is_given_up(hub: Hub, time: Time) -> None:
+    slow = watching(hub)
+    hub.receive(tick(frame("book", 1)))
+    slow.is_stuck = True
+    for number in range(2, 6):
+        hub.receive(tick(frame("delta", number, more="x" * (LIMIT_BYTES // 3))))
+    hub.beat()
+    assert not slow.is_given_up
+
+    time.now += GRACE_MS + 1
+    hub.beat()
+
+    assert slow.is_given_up
+    assert slow not in hub.audience.browsers
