@@ -12,6 +12,7 @@ from typing import Any
 from markets.book import BookError, NegativeLevel, OffGrid, bands_of
 from markets.events import FeedState
 from markets.kalshi import feed
+from markets.kalshi.messages import Lifecycle
 from markets.livebook import LIVE, Label, Listing, LiveBook, Moment
 
 OWN_WATCH_MS = 30_000  # the feed has its own, shorter one: this is for a reader thread that died
@@ -325,7 +326,7 @@ _STATUSES = {
 }
 
 
-def _changes(message: LifecycleFrame) -> dict[str, object]:
+def _changes(message: Lifecycle) -> dict[str, object]:
     """Return what a lifecycle message changes of a listing."""
     if message.event_type in _STATUSES:
         return {"status": _STATUSES[message.event_type]}

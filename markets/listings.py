@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 from django.db import close_old_connections
@@ -18,13 +19,13 @@ from markets.models import Market
 logger = logging.getLogger(__name__)
 
 # Returns the description of one market from the exchange, None if there is no such market.
-AskExchange = Callable[[str], Any]
+AskExchange = Callable[[str], Listing | None]
 
 
 class Lookup:
     """Finds listings of one environment. Safe to call from any thread."""
 
-    def __init__(self, environment: str, ask_exchange: Callable[[str], Listing | None] | None = None) -> None:
+    def __init__(self, environment: str, ask_exchange: AskExchange | None = None) -> None:
         self.environment = environment
         self._ask_exchange = ask_exchange
 
@@ -36,11 +37,11 @@ class Lookup:
         close_old_connections()
         try:
             wanted = list(tickers)
-            found: dict[str, Listing | None] = dict(self._from_exchange(wanted)) if fresh else {}
-            found |= self._from_catalogue([ticker for ticker in wanted if ticker not in found])
-            if not fresh:
-                found |= self._from_exchange([ticker for ticker in wanted if ticker not in found])
-            return found
+            known = self._from_catalogue(wanted)
+            asked = self._from_exchange(wanted if fresh else [ticker for ticker in wanted if ticker not in known])
+            return (
+                asked | known | {ticker: _with_replay(new, known.get(ticker)) for ticker, new in asked.items() if new}
+            )
         finally:
             close_old_connections()
 
@@ -60,6 +61,11 @@ class Lookup:
             except Exception as exc:
                 logger.warning("market %s could not be asked for: %s", ticker, type(exc).__name__)
         return found
+
+
+def _with_replay(listing: Listing, known: Listing | None) -> Listing:
+    """Keep what only the catalogue knows."""
+    return listing if known is None else replace(listing, is_replay=known.is_replay)
 
 
 def listing_of(market: Market) -> Listing:

@@ -1,0 +1,333 @@
+"""Which message of the feed changes what, which one casts doubt, and what is asked for again."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from markets.book import bands_of
+from markets.events import FeedState
+from markets.intake import (
+    CALM_MS,
+    FEED_REPAIRS_MS,
+    FIRST_SNAPSHOT_MS,
+    OVER_ATTEMPTS,
+    OWN_WATCH_MS,
+    REPAIR_FIRST_MS,
+    REPAIR_MOST_MS,
+    Intake,
+)
+from markets.kalshi import feed
+from markets.kalshi.messages import Lifecycle, TradeTick
+from markets.livebook import CROSSED_MS, Listing, LiveBook, Moment
+from tests.markets.playedfeed import PlayedFeed
+
+CENTS = ((0, 10_000, 100),)
+START = 1_000_000
+
+
+class Feeding:
+    """An intake, the feed that a test plays to it, and the time."""
+
+    def __init__(self) -> None:
+        self.now = Moment(START, 2_000_000)
+        self.intake = Intake("sandbox", "e1")
+        self.feed = PlayedFeed(lambda event: self.intake.take(event, self.now))
+
+    def wait(self, ms: int) -> None:
+        self.now = Moment(self.now.mono + ms, self.now.wall + ms)
+
+    def state(self, ticker: str = "A") -> tuple[str, str]:
+        live = self.intake.books[ticker]
+        return tuple(live.label(self.now, self.intake.upstream))  # type: ignore[return-value]
+
+    def repairs(self) -> list[str]:
+        return self.intake.repairs(self.now)
+
+    @property
+    def a(self) -> LiveBook:
+        return self.intake.books["A"]
+
+
+@pytest.fixture
+def fed() -> Feeding:
+    """Two markets, connected, each with its first snapshot."""
+    fed = Feeding()
+    fed.intake.add(Listing("A", bands=CENTS), fed.now)
+    fed.intake.add(Listing("B"), fed.now)
+    fed.feed.connect()
+    fed.feed.snapshot("A", {4800: 100}, {5200: 300})
+    fed.feed.snapshot("B", {1000: 5}, {})
+    return fed
+
+
+def test_nothing_is_live_before_there_is_a_connection() -> None:
+    fed = Feeding()
+    fed.intake.add(Listing("A"), fed.now)
+
+    assert fed.state() == ("DOWN", "not connected yet")
+    assert fed.repairs() == []
+
+
+def test_snapshots_and_changes_make_books(fed: Feeding) -> None:
+    fed.feed.delta("A", True, 4800, -40)
+    fed.feed.delta("A", False, 5200, -300)
+
+    assert (fed.a.book.bids, fed.a.book.asks) == ({4800: 60}, {})
+    assert fed.state() == ("LIVE", "")
+    assert fed.intake.dirty == {"A", "B"}
+    assert fed.intake.counts["deltas"] == 2
+
+
+def test_messages_of_markets_that_nobody_follows_are_passed_over(fed: Feeding) -> None:
+    fed.feed.snapshot("C", {1: 1}, {})
+    fed.feed.delta("C", True, 1, 1)
+
+    assert set(fed.intake.books) == {"A", "B"}
+    fed.intake.remove("A")
+    fed.feed.delta("A", True, 4800, 1)
+    assert set(fed.intake.books) == {"B"}
+
+
+def test_a_gap_doubts_every_book_of_the_subscription_and_the_feed_gets_time_to_heal_it(fed: Feeding) -> None:
+    fed.feed.gap(["A", "B"])
+
+    assert fed.state("A") == ("RESYNC", "a message was lost")
+    assert fed.state("B") == ("RESYNC", "a message was lost")
+    assert fed.repairs() == []
+    fed.wait(FEED_REPAIRS_MS)
+    assert fed.repairs() == ["A", "B"]
+    fed.feed.snapshot("A", {4700: 1}, {})
+    assert fed.state("A") == ("LIVE", "")
+    assert fed.intake.counts["gaps"] == 1
+
+
+def test_after_a_gap_a_change_is_not_applied_until_a_snapshot(fed: Feeding) -> None:
+    fed.feed.gap(["A"])
+    fed.feed.delta("A", True, 4800, -40)
+
+    assert fed.a.book.bids == {4800: 100}
+    assert fed.intake.counts["deltas_passed_over"] == 1
+
+
+def test_a_negative_level_is_stale_and_repaired_at_once(fed: Feeding) -> None:
+    fed.feed.delta("A", True, 4800, -101)
+
+    assert fed.state()[0] == "STALE"
+    assert fed.state("B") == ("LIVE", "")
+    assert fed.intake.counts["negative"] == 1
+    assert fed.repairs() == ["A"]
+
+
+def test_a_price_off_the_grid_has_the_market_described_again(fed: Feeding) -> None:
+    fed.feed.delta("A", True, 4850, 1)
+
+    assert fed.state()[0] == "STALE"
+    assert fed.intake.off_grid == {"A"}
+    assert fed.intake.counts["off_grid"] == 1
+
+
+def test_a_snapshot_that_cannot_be_is_asked_for_again_not_believed(fed: Feeding) -> None:
+    fed.feed.snapshot("A", {4850: 1}, {})
+
+    assert fed.state()[0] == "STALE"
+    assert fed.a.book.bids == {4800: 100}
+    assert fed.repairs() == ["A"]
+
+
+def test_a_message_that_cannot_be_read_doubts_its_market_or_all(fed: Feeding) -> None:
+    fed.feed.say(feed.Malformed("A", "no price"))
+    assert (fed.state("A")[0], fed.state("B")[0]) == ("STALE", "LIVE")
+
+    fed.feed.say(feed.Malformed(None, "no JSON"))
+    assert fed.state("B") == ("STALE", "a message could not be read")
+    assert fed.intake.counts["malformed"] == 2
+
+
+def test_a_refused_subscription_says_why(fed: Feeding) -> None:
+    fed.feed.say(feed.SubscriptionRefused(("A",), "market not found"))
+
+    assert fed.state() == ("STALE", "the exchange refuses the subscription: market not found")
+
+
+def test_a_lost_connection_is_down_and_the_next_waits_for_snapshots(fed: Feeding) -> None:
+    fed.feed.disconnect("reset")
+    assert fed.state() == ("DOWN", "connection lost: reset")
+    assert fed.repairs() == []
+
+    fed.feed.connect()
+    assert fed.state() == ("RESYNC", "connected, waiting for a snapshot")
+    fed.wait(FIRST_SNAPSHOT_MS)
+    assert fed.repairs() == ["A", "B"]
+
+
+def test_a_stalled_feed_is_stale_until_it_resumes(fed: Feeding) -> None:
+    fed.feed.say(feed.Stalled())
+    assert fed.state() == ("STALE", "nothing has been heard from the exchange")
+
+    fed.feed.say(feed.Resumed())
+    assert fed.state() == ("LIVE", "")
+
+
+def test_a_feed_whose_thread_died_is_noticed_by_its_silence(fed: Feeding) -> None:
+    fed.wait(OWN_WATCH_MS)
+    fed.intake.look(fed.now)
+    assert fed.state()[0] == "LIVE"
+
+    fed.wait(1)
+    fed.intake.look(fed.now)
+    assert fed.state()[0] == "STALE"
+
+
+def test_signs_of_life_keep_a_quiet_feed_live(fed: Feeding) -> None:
+    fed.wait(OWN_WATCH_MS)
+    fed.feed.say(feed.Alive())
+    fed.wait(1)
+    fed.intake.look(fed.now)
+
+    assert fed.state()[0] == "LIVE"
+    assert (fed.now.mono - (fed.intake.alive_at or 0), fed.now.mono - (fed.intake.heard_at or 0)) == (1, 30_001)
+
+
+def test_a_book_crossed_for_longer_than_an_instant_is_asked_for_again(fed: Feeding) -> None:
+    fed.feed.delta("A", True, 5200, 10)
+    fed.intake.look(fed.now)
+    assert fed.repairs() == []
+
+    fed.wait(CROSSED_MS + 1)
+    fed.intake.look(fed.now)
+
+    assert fed.state() == ("STALE", "bid and ask overlap")
+    assert fed.repairs() == ["A"]
+    assert fed.intake.counts["crossed"] == 1
+
+
+def test_repairs_are_asked_for_at_growing_distances(fed: Feeding) -> None:
+    fed.feed.delta("A", True, 4800, -101)
+    asked_at: list[int] = []
+    for _ in range(4 * REPAIR_MOST_MS // REPAIR_FIRST_MS):
+        if fed.repairs():
+            asked_at.append(fed.now.mono - START)
+        fed.wait(REPAIR_FIRST_MS)
+
+    distances = [after - before for before, after in pairwise(asked_at)]
+    assert asked_at[0] == 0
+    assert distances[:5] == [1_000, 1_000, 2_000, 4_000, 8_000]
+    assert max(distances) <= REPAIR_MOST_MS
+    assert fed.state() == ("RESYNC", f"asking for a snapshot, attempt {len(asked_at)}")
+
+
+def test_snapshots_that_are_wrong_again_and_again_do_not_flood_the_exchange(fed: Feeding) -> None:
+    asked = 0
+    for _ in range(100):
+        fed.feed.delta("A", True, 4800, -101)
+        if fed.repairs():
+            asked += 1
+            fed.feed.snapshot("A", {4800: 100}, {})
+        fed.wait(50)
+
+    assert asked < 10
+
+
+def test_a_market_that_was_calm_for_long_is_repaired_at_once_again(fed: Feeding) -> None:
+    for _ in range(2):
+        fed.feed.delta("A", True, 4800, -101)
+        assert fed.repairs() == ["A"]
+        fed.feed.snapshot("A", {4800: 100}, {})
+        fed.wait(CALM_MS + 1)
+
+
+def test_a_finished_market_is_not_asked_for_for_ever(fed: Feeding) -> None:
+    fed.a.change_listing(status="finalized")
+    fed.feed.say(feed.Malformed("A", "?"))
+    asked = 0
+    for _ in range(200):
+        asked += fed.repairs() == ["A"]
+        fed.wait(1_000)
+
+    assert asked == OVER_ATTEMPTS
+
+
+def test_a_trade_is_remembered_once(fed: Feeding) -> None:
+    tick = TradeTick(
+        ticker="A", trade_id="t1", price_units=5200, count_units=700, taker_side="yes", ts_ms=9, sid=2, seq=1
+    )
+    fed.feed.say(feed.TradeReceived(tick, 1))
+    fed.feed.say(feed.TradeReceived(tick, 1))
+
+    assert fed.a.last == (5200, 700, "yes", 9)
+    assert fed.a.trade_number == 1
+    assert fed.intake.heard_at == START
+
+
+def lifecycle(event_type: str, **fields: Any) -> feed.LifecycleReceived:
+    return feed.LifecycleReceived(Lifecycle("A", event_type, **fields), 1)
+
+
+@pytest.mark.parametrize(
+    ("event_type", "state"),
+    [
+        ("deactivated", ("PAUSED", "inactive")),
+        ("determined", ("CLOSED", "determined")),
+        ("settled", ("CLOSED", "finalized")),
+        ("metadata_updated", ("LIVE", "")),
+    ],
+)
+def test_the_life_of_a_market_changes_its_label(fed: Feeding, event_type: str, state: tuple[str, str]) -> None:
+    fed.feed.say(lifecycle(event_type))
+
+    assert fed.state() == state
+
+
+def test_a_paused_market_that_is_activated_is_live_again(fed: Feeding) -> None:
+    fed.feed.say(lifecycle("deactivated"))
+    fed.wait(5)
+    fed.feed.say(lifecycle("activated"))
+
+    assert fed.state() == ("LIVE", "")
+
+
+def test_a_new_closing_time_counts_from_when_it_is_told(fed: Feeding) -> None:
+    fed.feed.say(lifecycle("close_date_updated", close_ms=fed.now.wall + 10))
+    assert fed.state()[0] == "LIVE"
+
+    fed.wait(10)
+    assert fed.state() == ("CLOSED", "active")
+
+
+def test_a_finer_grid_is_accepted_with_the_resting_orders_of_the_old(fed: Feeding) -> None:
+    fed.feed.say(lifecycle("price_level_structure_updated", bands=((0, 10_000, 10),)))
+    fed.feed.delta("A", True, 4810, 5)
+
+    assert fed.a.book.bids == {4800: 100, 4810: 5}
+    assert fed.a.listing.bands == bands_of([[0, 10_000, 10]])
+
+
+def test_everything_is_doubted_when_messages_were_thrown_away(fed: Feeding) -> None:
+    fed.intake.lose_everything("more came in than could be taken", fed.now)
+
+    assert {fed.state("A")[0], fed.state("B")[0]} == {"STALE"}
+    assert fed.repairs() == ["A", "B"]
+
+
+def test_a_new_epoch_numbers_every_book_from_the_start(fed: Feeding) -> None:
+    for live in fed.intake.books.values():
+        live.take(fed.now, fed.intake.upstream)
+    fed.intake.dirty.clear()
+
+    fed.intake.begin_epoch("e2")
+
+    assert [(live.epoch, live.number) for live in fed.intake.books.values()] == [("e2", 0), ("e2", 0)]
+    assert fed.intake.dirty == {"A", "B"}
+
+
+@pytest.mark.parametrize(
+    ("say", "state"),
+    [(feed.Stalled(), "stale"), (feed.Disconnected("gone", 1006), "down"), (feed.Alive(), "live")],
+)
+def test_beats_carry_the_state_of_the_way_upstream(fed: Feeding, say: Any, state: FeedState) -> None:
+    fed.feed.say(say)
+
+    assert fed.intake.feed_state() == state

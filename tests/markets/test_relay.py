@@ -1,0 +1,350 @@
+"""The process that owns the books: wishes in, feed asked, a message per hub and tick out, and only while it reigns."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Iterable
+from typing import Any
+
+import pytest
+from channels.layers import InMemoryChannelLayer
+
+from markets import relay
+from markets.events import relay_group
+from markets.leadership import Leadership, SoleRelay
+from markets.livebook import FRAME_INTERVAL_MS, Listing, Moment
+from markets.relay import DESCRIBE_AGAIN_MS, UNKNOWN_MS, BookRelay, NoFeed
+from markets.tops import Top
+from markets.wishes import LEASE_MS, LINGER_MS
+from tests.kalshiweb.valkeys import RunningValkey
+from tests.markets.conftest import layer_on
+from tests.markets.playedfeed import PlayedFeed
+
+
+async def until(condition: Callable[[], Any], *, seconds: float = 10) -> None:
+    """Let the loop and its threads run until something is so."""
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.002)
+
+
+class World:
+    """Everything around a relay: the time, the catalogue, the feeds it made, the tops it wrote, one hub."""
+
+    def __init__(self, layer: Any) -> None:
+        self.layer = layer
+        self.now = Moment(1_000_000, 2_000_000)
+        self.feeds: list[PlayedFeed] = []
+        self.no_feed: str | None = None
+        self.listings: dict[str, Listing | None] = {"A": Listing("A"), "B": Listing("B"), "NONE": None}
+        self.looked_up: list[tuple[list[str], bool]] = []
+        self.written: dict[str, Top] = {}
+        self.hub = ""
+
+    def relay(self, lease: Any) -> BookRelay:
+        return BookRelay(
+            "sandbox",
+            layer=self.layer,
+            lease=lease,
+            make_feed=self._make_feed,
+            look_up=self._look_up,
+            clock=lambda: self.now,
+            write_tops=self.written.update,
+        )
+
+    def _make_feed(self, on_event: Callable[[Any], None]) -> PlayedFeed:
+        if self.no_feed is not None:
+            raise NoFeed(self.no_feed)
+        self.feeds.append(PlayedFeed(on_event))
+        return self.feeds[-1]
+
+    def _look_up(self, tickers: Iterable[str], *, fresh: bool = False) -> dict[str, Listing | None]:
+        wanted = list(tickers)
+        self.looked_up.append((wanted, fresh))
+        return {ticker: self.listings[ticker] for ticker in wanted if ticker in self.listings}
+
+    def wait(self, ms: int) -> None:
+        self.now = Moment(self.now.mono + ms, self.now.wall + ms)
+
+    def wish(self, *books: str) -> dict[str, Any]:
+        return {"type": "relay.wish", "hub": self.hub, "books": books, "tops": []}
+
+    async def hear(self, kind: str) -> dict[str, Any]:
+        """Return the next frame of a kind that reaches the hub."""
+        async with asyncio.timeout(10):
+            while True:
+                message = await self.layer.receive(self.hub)
+                for _, _, _, encoded in message["frames"]:
+                    frame: dict[str, Any] = json.loads(encoded)
+                    if frame["t"] == kind:
+                        return frame
+                if kind == "beat" and message["beat"]:
+                    return dict(message["beat"]) | {"fence": message["fence"]}
+
+
+@pytest.fixture
+async def world() -> World:
+    world = World(InMemoryChannelLayer())
+    world.hub = await world.layer.new_channel("hub")
+    return world
+
+
+@pytest.fixture
+async def idle(world: World) -> AsyncIterator[BookRelay]:
+    """A relay that holds the lease and has a feed, whose works the test does by hand."""
+    one = world.relay(SoleRelay())
+    await one.lease.renew()
+    one._begin_epoch()
+    assert await one._make_and_start()
+    yield one
+    await one._drop_feed()
+
+
+async def follow(one: BookRelay, world: World, *tickers: str) -> None:
+    one.receive(world.wish(*tickers))
+    await one.follow_wishes()
+
+
+@pytest.fixture
+async def run(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Callable[[BookRelay], asyncio.Task[None]]]:
+    """Return a function that runs a relay until the test ends; it notices and tries again quickly."""
+    monkeypatch.setattr(relay, "RENEW_SECONDS", 0.02)
+    monkeypatch.setattr(relay, "STAND_BY_SECONDS", 0.02)
+    monkeypatch.setattr(relay, "FEED_AGAIN_SECONDS", 0.02)
+    tasks: list[asyncio.Task[None]] = []
+
+    def start(one: BookRelay) -> asyncio.Task[None]:
+        tasks.append(asyncio.create_task(one.run()))
+        return tasks[-1]
+
+    yield start
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_a_wanted_market_is_looked_up_and_subscribed(idle: BookRelay, world: World) -> None:
+    await follow(idle, world, "A")
+
+    assert world.looked_up[0] == (["A"], False)
+    await until(lambda: world.feeds[0].asked == [("watch", ["A"])])
+    assert world.feeds[0].is_running
+
+
+async def test_what_the_feed_says_reaches_the_hub_as_frames(idle: BookRelay, world: World) -> None:
+    await follow(idle, world, "A")
+    world.feeds[0].connect()
+    world.feeds[0].snapshot("A", {4800: 100}, {5200: 300})
+    await until(lambda: idle.intake.counts["snapshots"] == 1)
+    await idle.publish()
+    book = await world.hear("book")
+    world.wait(FRAME_INTERVAL_MS)
+    world.feeds[0].delta("A", True, 4800, -40)
+    await until(lambda: idle.intake.counts["deltas"] == 1)
+    await idle.publish()
+    delta = await world.hear("delta")
+
+    assert (book["bids"], book["asks"], book["state"], book["n"]) == ([[4800, 100]], [[5200, 300]], "LIVE", 1)
+    assert (delta["b"], delta["n"], delta["e"]) == ([[4800, 60]], 2, book["e"])
+
+
+async def test_a_market_that_does_not_exist_is_refused_and_not_asked_for_again_for_a_while(
+    idle: BookRelay, world: World
+) -> None:
+    await follow(idle, world, "NONE")
+    await idle.publish()
+    assert (await world.hear("error"))["code"] == "UNKNOWN_MARKET"
+    world.looked_up.clear()
+
+    world.wait(UNKNOWN_MS // 10)
+    await follow(idle, world, "NONE")
+    assert world.looked_up == []
+    world.wait(UNKNOWN_MS)
+    await follow(idle, world, "NONE")
+    assert (["NONE"], False) in world.looked_up
+
+
+async def test_a_market_that_could_not_be_asked_for_is_asked_for_again(idle: BookRelay, world: World) -> None:
+    await follow(idle, world, "C")
+    assert idle.intake.books == {}
+    world.listings["C"] = Listing("C")
+
+    await idle.follow_wishes()
+
+    assert set(idle.intake.books) == {"C"}
+
+
+async def test_a_market_that_nobody_wants_any_more_is_let_go_after_a_while(idle: BookRelay, world: World) -> None:
+    await follow(idle, world, "A", "B")
+    await follow(idle, world, "A")
+    world.wait(LEASE_MS // 2)
+    await follow(idle, world, "A")
+    world.wait(LINGER_MS)
+    await follow(idle, world, "A")
+
+    assert set(idle.intake.books) == {"A"}
+    await until(lambda: ("unwatch", ["B"]) in world.feeds[0].asked)
+
+
+async def test_markets_are_described_again_now_and_then(idle: BookRelay, world: World) -> None:
+    await follow(idle, world, "A")
+    world.listings["A"] = Listing("A", status="inactive", as_of_ms=5)
+    world.wait(DESCRIBE_AGAIN_MS)
+    await follow(idle, world, "A")
+
+    assert idle.intake.books["A"].listing.status == "inactive"
+
+
+async def test_a_price_off_the_grid_has_the_exchange_asked_for_the_grid(idle: BookRelay, world: World) -> None:
+    world.listings["A"] = Listing("A", bands=((0, 10_000, 100),))
+    await follow(idle, world, "A")
+    world.feeds[0].connect()
+    world.feeds[0].snapshot("A", {4850: 100}, {})
+    await until(lambda: idle.intake.off_grid == {"A"})
+    world.listings["A"] = Listing("A", bands=((0, 10_000, 50),), as_of_ms=9)
+
+    await idle.follow_wishes()
+
+    assert world.looked_up[-1] == (["A"], True)
+    assert idle.intake.books["A"].listing.bands == ((0, 10_000, 50),)
+    assert idle.intake.off_grid == set()
+
+
+async def test_a_doubted_book_is_asked_for_again(idle: BookRelay, world: World) -> None:
+    await follow(idle, world, "A")
+    world.feeds[0].connect()
+    world.feeds[0].snapshot("A", {4800: 100}, {})
+    world.feeds[0].delta("A", True, 4800, -101)
+    await until(lambda: idle.intake.counts["negative"] == 1)
+
+    idle.look()
+
+    await until(lambda: ("resync", ["A"]) in world.feeds[0].asked)
+
+
+async def test_who_does_not_hold_the_lease_publishes_nothing(idle: BookRelay, world: World) -> None:
+    await follow(idle, world, "A")
+    await idle.lease.release()
+
+    await idle.publish()
+
+    assert idle.counts["messages"] == 0
+
+
+async def test_a_message_that_could_not_be_handed_over_is_counted(idle: BookRelay, world: World) -> None:
+    await follow(idle, world, "A")
+    world.layer.capacity = 1
+    for _ in range(2):
+        await idle.publish()
+        world.wait(1_000)
+
+    assert (idle.counts["messages"], idle.counts["messages_lost"]) == (2, 1)
+
+
+async def test_a_feed_that_says_more_than_can_be_taken_makes_every_book_stale(idle: BookRelay, world: World) -> None:
+    await follow(idle, world, "A")
+    world.feeds[0].connect()
+    world.feeds[0].snapshot("A", {4800: 100}, {})
+    await until(lambda: idle.intake.counts["snapshots"] == 1)
+
+    idle._overrun()
+
+    assert idle.intake.books["A"].label(world.now, idle.intake.upstream).state == "STALE"
+    assert idle.counts["overruns"] == 1
+
+
+async def test_a_whole_relay_from_wish_to_frame(world: World, run: Any) -> None:
+    one = world.relay(SoleRelay())
+    run(one)
+    await until(lambda: world.feeds and one.line.joined.is_set())
+    await world.layer.group_send(relay_group("sandbox"), world.wish("A"))
+    await until(lambda: world.feeds[0].watched == {"A"})
+    world.feeds[0].connect()
+    world.feeds[0].snapshot("A", {4800: 100}, {})
+
+    book = await world.hear("book")
+    while not book["bids"]:
+        world.wait(FRAME_INTERVAL_MS)
+        one.take(None)
+        book = await world.hear("book")
+
+    assert (book["bids"], book["state"]) == ([[4800, 100]], "LIVE")
+    await until(lambda: "A" in world.written and world.written["A"].state == "LIVE")
+    assert (world.written["A"].bid, world.written["A"].bid_size) == (4800, 100)
+
+
+async def test_without_a_key_viewers_are_told_why_until_there_is_one(world: World, run: Any) -> None:
+    world.no_feed = "No key is lent to the desk's feed yet."
+    one = world.relay(SoleRelay())
+    run(one)
+    await until(one.line.joined.is_set)
+    await world.layer.group_send(relay_group("sandbox"), world.wish("A"))
+    while (beat := await world.hear("beat"))["why"] != world.no_feed:
+        world.wait(1_000)
+    assert beat["feed"] == "down"
+
+    world.no_feed = None
+    await until(lambda: world.feeds)
+    await until(lambda: world.feeds[0].watched == {"A"})
+
+
+async def test_a_changed_key_makes_the_feed_anew_with_all_its_markets(world: World, run: Any) -> None:
+    one = world.relay(SoleRelay())
+    run(one)
+    await until(lambda: world.feeds and one.line.joined.is_set())
+    await world.layer.group_send(relay_group("sandbox"), world.wish("A", "B"))
+    await until(lambda: world.feeds[0].watched == {"A", "B"})
+
+    one.renew_feed()
+
+    await until(lambda: len(world.feeds) == 2)
+    await until(lambda: world.feeds[1].watched == {"A", "B"} and world.feeds[1].is_running)
+    assert not world.feeds[0].is_running
+    world.feeds[0].connect()
+    assert one.intake.upstream.state == "DOWN", "an old feed's words count for nothing"
+
+
+async def test_the_second_takes_over_under_a_higher_number_and_a_new_epoch(
+    shared_valkey: RunningValkey, store: Any, run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer = layer_on(shared_valkey)
+    world = World(layer)
+    world.hub = await layer.new_channel("hub")
+    first, second = (world.relay(Leadership(store, "sandbox")) for _ in range(2))
+    running = run(first)
+    await until(lambda: world.feeds)
+    run(second)
+    await until(lambda: second.line.joined.is_set() and first.line.joined.is_set())
+    await layer.group_send(relay_group("sandbox"), world.wish("A"))
+    before = await world.hear("beat")
+    assert len(world.feeds) == 1, "the second stands by"
+
+    running.cancel()
+    await until(lambda: len(world.feeds) == 2)
+    await layer.group_send(relay_group("sandbox"), world.wish("A"))
+    after = await world.hear("beat")
+    while after["e"] == before["e"]:
+        world.wait(1_000)
+        second.take(None)
+        after = await world.hear("beat")
+
+    assert after["fence"] > before["fence"]
+    assert not world.feeds[0].is_running
+    assert world.feeds[1].is_running
+
+
+async def test_a_relay_that_finds_itself_deposed_stops_its_feed(store: Any, world: World, run: Any) -> None:
+    one = world.relay(Leadership(store, "sandbox"))
+    run(one)
+    await until(lambda: world.feeds and world.feeds[0].is_running)
+
+    usurper = Leadership(store, "sandbox")
+    await store.delete(*usurper._keys[:1])
+    while not await usurper.renew():
+        await store.delete(*usurper._keys[:1])
+
+    await until(lambda: not world.feeds[0].is_running)
+    assert not one.lease.is_held
