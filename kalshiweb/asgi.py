@@ -16,6 +16,7 @@ from channels.auth import AuthMiddlewareStack  # noqa: E402
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 from channels.security.websocket import OriginValidator  # noqa: E402
 from django.conf import settings  # noqa: E402
+
 from markets.routing import websocket_urlpatterns as market_sockets  # noqa: E402
 from trading.routing import websocket_urlpatterns as desk_sockets  # noqa: E402
 

@@ -46,9 +46,10 @@ def web(facts: Facts) -> None:
     """Serve pages and browser sockets."""
     import daphne.cli
 
-    import kalshiweb.asgi  # noqa: F401  (read while the database is being made)
-
     prepare.collect_static()
+    # Read while the database is being made, and after the files are there: its middleware looks for them once.
+    import kalshiweb.asgi  # noqa: F401
+
     facts.wait("migrated", "valkey")
     daphne.cli.CommandLineInterface().run(
         [
@@ -60,11 +61,15 @@ def web(facts: Facts) -> None:
 
 
 def feed(facts: Facts) -> None:
-    """Make the database, give a first desk its people and key, then read the exchange's stream."""
+    """Make the database, give a first desk its people, key and markets, then read the exchange's stream."""
     prepare.migrate()
     facts.report("migrated")
+    from kalshiweb import feed_process  # noqa: F401  (read while the exchange comes up)
+
     facts.wait("valkey", "exchange")
-    facts.report("owner", prepare.first_run() or "")
+    link = prepare.first_run() or ""
+    prepare.first_catalogue()
+    facts.report("owner", link)
     from django.core.management import call_command
 
     call_command("run_feed")
@@ -80,18 +85,21 @@ def worker(facts: Facts) -> None:
     # Celery fears pickled tasks run by root; only JSON is accepted here (CELERY_ACCEPT_CONTENT).
     warnings.simplefilter("ignore", SecurityWarning)
     app.loader.import_default_modules()
-    facts.wait("migrated", "valkey", "exchange")
+    facts.wait("migrated", "valkey", "exchange", "owner")
     # A thread, not Celery's -B: that forks a process which outlives a killed worker.
     EmbeddedService(app, thread=True).start()
     app.worker_main(["--quiet", "worker", "--loglevel", "WARNING", *WORKER_OPTIONS])
 
 
 PARTS = {"web": web, "feed": feed, "worker": worker}
+YIELDING = {"worker": 5}  # what nobody waits for gives way to pages and books, at the start above all
 
 
 def main() -> None:
     """Run the part named on the command line; a start that cannot succeed says so to the supervisor."""
     facts = Facts()
+    if sys.argv[1] in YIELDING:
+        os.nice(YIELDING[sys.argv[1]])
     try:
         django.setup()
         PARTS[sys.argv[1]](facts)

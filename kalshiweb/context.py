@@ -6,9 +6,10 @@ from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest
-from trading.models import Membership
 
 from trading import permissions
+from trading.models import Membership
+from trading.permissions import Permission
 
 LABELS = {
     "sandbox": ("SANDBOX", "Exchange on this computer, play money. Nothing here reaches Kalshi."),
@@ -29,6 +30,8 @@ def desk(request: HttpRequest) -> dict[str, Any]:
             "environment_sentence": sentence,
             "team": membership.team if membership else None,
             "role": membership.role if membership else None,
+            "may_see_record": permissions.may(membership, Permission.SEE_OWN_AUDIT),
+            "other_teams": permissions.other_teams(membership),
             "initials": initials(request.user.get_username()) if request.user.is_authenticated else "",
         }
     }

@@ -2,7 +2,7 @@
 
 `healthz` is about this process, `readyz` about what it needs to serve a page, `status` about the whole
 desk: each part leaves a sign of life in Valkey under `kalshiweb:health:…`, JSON with `as_of` in
-milliseconds, and the age of the last sign is the answer.
+milliseconds, and the age of the last sign is the answer. How old the accounts are, their rows say.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from markets.models import CatalogueRun, Market
+from trading.models import Account, ApiKey
 
 KEY = "kalshiweb:health:"
 LATE_MS = {"feed": 5_000, "worker": 30_000, "beat": 30_000}
@@ -56,10 +57,11 @@ def status(request: HttpRequest) -> HttpResponse:
     now_ms = int(time.time() * 1000)
     environment = settings.ENVIRONMENT
     try:
-        signs = read_signs(f"feed:{environment}", "worker", "beat", "reconcile")
+        signs = read_signs(f"feed:{environment}", "worker", "beat")
     except redis.RedisError:
         signs = {}
     parts = {name.partition(":")[0]: _aged(name.partition(":")[0], sign, now_ms) for name, sign in signs.items()}
+    parts["reconcile"] = _aged("reconcile", _reconciled(), now_ms)
     return JsonResponse(
         {"environment": environment, "as_of": now_ms, **parts, "layer": _layer() or "ok", "catalogue": _catalogue()}
     )
@@ -100,6 +102,16 @@ def _aged(part: str, sign: dict[str, Any] | None, now_ms: int) -> dict[str, Any]
         return {"alive": False, "age_ms": None}
     age_ms = max(0, now_ms - sign["as_of"])
     return {**sign, "alive": age_ms <= LATE_MS.get(part, 60_000), "age_ms": age_ms}
+
+
+def _reconciled() -> dict[str, Any] | None:
+    """Return when the account that waits longest was last compared with the exchange; None if one never was."""
+    accounts = Account.objects.filter(environment=settings.ENVIRONMENT, keys__state=ApiKey.State.ACTIVE)
+    compared = dict(accounts.values_list("pk", "reconciled_at"))
+    if not compared or None in compared.values():
+        return None
+    oldest = min(at for at in compared.values() if at is not None)
+    return {"as_of": int(oldest.timestamp() * 1000), "accounts": len(compared)}
 
 
 def _database() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from importlib.metadata import version
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from django.conf import settings
 from django.core.management import call_command
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
+
+logger = logging.getLogger(__name__)
 
 PACKAGES_WITH_STATIC_FILES = ("django", "django-allauth", "django-htmx")
 
@@ -55,5 +58,32 @@ def first_run() -> str | None:
     if settings.ENVIRONMENT != "sandbox" or not credentials.is_dir():
         return None
     from trading import setup
+    from trading.keys import KeyRefused
 
-    return setup.first_run(environment=settings.ENVIRONMENT, credentials_dir=credentials)
+    try:
+        return setup.first_run(environment=settings.ENVIRONMENT, credentials_dir=credentials)
+    except KeyRefused as exc:
+        raise CannotPrepare(str(exc)) from exc
+
+
+def first_catalogue() -> None:
+    """List the local exchange's few markets before anybody looks for one; a real exchange's take minutes.
+
+    Those, and a pass that fails, are left to the worker.
+    """
+    if settings.ENVIRONMENT != "sandbox":
+        return
+    from markets import sync
+    from markets.kalshi.errors import KalshiError
+    from markets.source import open_source
+
+    if not sync.claim(settings.ENVIRONMENT):
+        return
+    try:
+        with open_source(settings.ENVIRONMENT) as source:
+            sync.Sync(settings.ENVIRONMENT, source).run()
+    except KalshiError as exc:
+        logger.warning("the local exchange's markets are not all listed yet: %s", exc)
+    finally:
+        sync.release(settings.ENVIRONMENT)
+        connection.close()

@@ -71,6 +71,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "allauth.account.middleware.AccountMiddleware",
+    "trading.sessions.DeskSessions",
 ]
 
 ROOT_URLCONF = "kalshiweb.urls"
@@ -154,6 +155,7 @@ CELERY_BEAT_SCHEDULE_FILENAME = str(KALSHIWEB_RUNTIME_DIR / "celerybeat-schedule
 CELERY_BEAT_SCHEDULE = {
     "sync-catalogue": {"task": "markets.tasks.sync_catalogue", "schedule": 60.0, "args": [ENVIRONMENT]},
     "sweep-orders": {"task": "trading.tasks.sweep_orders", "schedule": 10.0},
+    "sign-record": {"task": "trading.tasks.sign_record", "schedule": 3600.0},
     "beat-alive": {"task": "markets.tasks.beat_alive", "schedule": 5.0},
 }
 
@@ -210,6 +212,7 @@ X_FRAME_OPTIONS = "DENY"
 SECURE_REFERRER_POLICY = "same-origin"
 SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
 DATA_UPLOAD_MAX_MEMORY_SIZE = 262_144
+DEFAULT_EXCEPTION_REPORTER_FILTER = "kalshiweb.reporting.AlwaysSafe"
 
 # --- static files ---------------------------------------------------------------------------------
 STATIC_URL = "/static/"

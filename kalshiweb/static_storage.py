@@ -15,4 +15,4 @@ _IMPORTS = ManifestStaticFilesStorage._js_module_import_aggregation_patterns[1] 
 class HashedStaticFiles(ManifestStaticFilesStorage):
     """Rewrites imports between our own modules, and leaves the modules of packages alone."""
 
-    patterns = (*ManifestStaticFilesStorage.patterns, ("js/*.js", _IMPORTS))  # type: ignore[assignment]
+    patterns = (*ManifestStaticFilesStorage.patterns, ("js/*.js", _IMPORTS))

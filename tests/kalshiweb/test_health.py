@@ -6,6 +6,7 @@ import json
 import subprocess
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from django.test import RequestFactory
 from pytest_django.fixtures import Settings
 
 from kalshiweb import data_dir, health, valkey
+from trading.models import Account, ApiKey, Team
 
 NOW_MS = 1_790_000_000_000
 
@@ -29,7 +31,7 @@ def valkey_socket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with subprocess.Popen(valkey.command(path), stdout=subprocess.DEVNULL) as running:
         retry = redis.retry.Retry(redis.backoff.ConstantBackoff(0.01), 300)
         errors = [redis.ConnectionError, FileNotFoundError]
-        with redis.Redis(unix_socket_path=str(path), retry=retry, retry_on_error=errors) as client:  # type: ignore[list-item]
+        with redis.Redis(unix_socket_path=str(path), retry=retry, retry_on_error=errors) as client:
             client.ping()
         yield path
         running.kill()
@@ -125,6 +127,37 @@ def test_status_tells_the_age_of_each_part(live_valkey: redis.Redis, monkeypatch
     assert found["worker"] == {"as_of": NOW_MS - 60_000, "alive": False, "age_ms": 60_000}
     assert found["beat"] == {"alive": False, "age_ms": None}
     assert found["catalogue"]["markets"] == 0
+
+
+def account(name: str, *, reconciled_s_ago: int | None, key_state: str = "active") -> None:
+    team, _ = Team.objects.get_or_create(name="Desk", slug="desk")
+    owner, _ = User.objects.get_or_create(username="alice")
+    at = None if reconciled_s_ago is None else datetime.fromtimestamp(NOW_MS / 1000 - reconciled_s_ago, UTC)
+    row = Account.objects.create(environment="sandbox", team=team, name=name, reconciled_at=at)
+    ApiKey.objects.create(
+        account=row, environment="sandbox", key_id=name, key_type="rsa", state=key_state, added_by=owner
+    )
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("ages", "expected"),
+    [
+        ([], {"alive": False, "age_ms": None}),
+        ([3, 12], {"as_of": NOW_MS - 12_000, "accounts": 2, "alive": True, "age_ms": 12_000}),
+        ([3, 90], {"as_of": NOW_MS - 90_000, "accounts": 2, "alive": False, "age_ms": 90_000}),
+        ([3, None], {"alive": False, "age_ms": None}),
+    ],
+)
+def test_status_tells_which_account_waits_longest_to_be_compared(
+    live_valkey: redis.Redis, monkeypatch: pytest.MonkeyPatch, ages: list[int | None], expected: dict[str, Any]
+) -> None:
+    monkeypatch.setattr(time, "time", lambda: NOW_MS / 1000)
+    for number, age in enumerate(ages):
+        account(f"a{number}", reconciled_s_ago=age)
+    account("without a key", reconciled_s_ago=None, key_state="removed")
+
+    assert body(health.status(asked("/status")))["reconcile"] == expected
 
 
 @pytest.mark.django_db

@@ -21,7 +21,7 @@ def collected(tmp_path: Path) -> dict[str, str]:
     for name, text in sources.items():
         storage.save(name, ContentFile(text.encode()))
     paths = {name: (storage, name) for name in sources}
-    return {name: (tmp_path / hashed).read_text() for name, hashed, _ in storage.post_process(paths)}
+    return {name: (tmp_path / str(hashed)).read_text() for name, hashed, _ in storage.post_process(paths)}
 
 
 def test_an_import_between_our_modules_names_the_hashed_file(collected: dict[str, str]) -> None:

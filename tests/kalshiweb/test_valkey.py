@@ -26,7 +26,7 @@ def server(socket_path: Path) -> Iterator[subprocess.Popen[bytes]]:
 def connect(socket_path: Path) -> redis.Redis:
     retry = redis.retry.Retry(redis.backoff.ConstantBackoff(0.01), 300)
     errors = [redis.ConnectionError, FileNotFoundError]
-    return redis.Redis(unix_socket_path=str(socket_path), retry=retry, retry_on_error=errors)  # type: ignore[list-item]
+    return redis.Redis(unix_socket_path=str(socket_path), retry=retry, retry_on_error=errors)
 
 
 @pytest.fixture
