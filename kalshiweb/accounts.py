@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from allauth.account.adapter import DefaultAccountAdapter
-from django.http import HttpRequest
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
 
 
 class ClosedSignup(DefaultAccountAdapter):  # type: ignore[misc]
@@ -12,3 +17,19 @@ class ClosedSignup(DefaultAccountAdapter):  # type: ignore[misc]
     def is_open_for_signup(self, request: HttpRequest) -> bool:
         """Answer no: membership of a desk is given, not taken."""
         return False
+
+    def _get_login_attempts_cache_key(self, request: HttpRequest, **credentials: Any) -> str:
+        """Count wrong passwords for each name and address: guessing from one place locks nobody out elsewhere."""
+        return f"{super()._get_login_attempts_cache_key(request, **credentials)}:{request.META.get('REMOTE_ADDR', '')}"
+
+
+@never_cache
+@require_safe
+def no_reset_by_mail(request: HttpRequest) -> HttpResponse:
+    """Say how a password is set anew: the desk sends no mail."""
+    return render(request, "account/password_reset.html")
+
+
+def not_offered(request: HttpRequest) -> HttpResponse:
+    """Answer that there is no such page: mail addresses play no part here."""
+    raise Http404

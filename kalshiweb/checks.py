@@ -6,6 +6,11 @@ from typing import Any
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
+from django.db import DatabaseError
+
+from trading.models import ApiKey
+from trading.ring import BadRing, KeyRing
+from trading.vault import provider
 
 MIN_SECRET_LENGTH = 50
 
@@ -35,6 +40,46 @@ def check_production_doors(app_configs: Any, **kwargs: Any) -> list[CheckMessage
     if "*" in settings.ALLOWED_HOSTS:
         found.append(Error("Any host name is accepted.", hint="Name yours in KALSHIWEB_HOSTS.", id="kalshiweb.E003"))
     return found
+
+
+@register(Tags.security)
+def check_master_keys(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """Find master keys that cannot be used, are missing beside stored keys, or are a secret of another kind as well."""
+    try:
+        return _missing_master_keys() + _shared_secret()
+    except BadRing as exc:
+        return [Error(str(exc), hint="See kalshiweb/docs/keys.md.", id="kalshiweb.E005")]
+
+
+def _missing_master_keys() -> list[CheckMessage]:
+    """Say which stored keys cannot be opened: an error beside production money, elsewhere the desk starts without."""
+    try:
+        wrapping = set(ApiKey.objects.exclude(kid="").values_list("kid", flat=True))
+    except DatabaseError:  # there are no tables yet
+        return []
+    missing = sorted(kid for kid in wrapping if not provider().knows(kid))
+    if not missing:
+        return []
+    kind = Error if settings.ENVIRONMENT == "production" else Warning
+    return [
+        kind(
+            f"Keys are stored whose master key is missing ({', '.join(missing)}): the desk cannot sign with them.",
+            hint="Restore master.keys from its backup, or remove the keys and add them again.",
+            id="kalshiweb.E004" if kind is Error else "kalshiweb.W004",
+        )
+    ]
+
+
+def _shared_secret() -> list[CheckMessage]:
+    ring = provider()
+    if not isinstance(ring, KeyRing) or not ring.is_same_secret(settings.SECRET_KEY):
+        return []
+    hint = "Unset KALSHIWEB_SECRET_KEY to have one made."
+    return [
+        Error(
+            "Django's secret key is one of the master keys: each needs to be its own.", hint=hint, id="kalshiweb.E006"
+        )
+    ]
 
 
 @register()
