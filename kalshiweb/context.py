@@ -8,7 +8,7 @@ from django.conf import settings
 from django.http import HttpRequest
 
 from trading import permissions
-from trading.models import Membership
+from trading.models import Membership, initials
 from trading.permissions import Permission
 
 LABELS = {
@@ -35,13 +35,6 @@ def desk(request: HttpRequest) -> dict[str, Any]:
             "initials": initials(request.user.get_username()) if request.user.is_authenticated else "",
         }
     }
-
-
-def initials(name: str) -> str:
-    """Return the two letters a person is shown by: `alice` → AL, `Bo Ek` → BE."""
-    words = name.replace(".", " ").replace("_", " ").replace("-", " ").split()
-    letters = words[0][:2] if len(words) == 1 else "".join(word[0] for word in words[:2])
-    return letters.upper()
 
 
 def _membership(request: HttpRequest) -> Membership | None:

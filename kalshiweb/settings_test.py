@@ -26,8 +26,9 @@ STORAGES = {
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
 }
 MIDDLEWARE = [name for name in MIDDLEWARE if not name.startswith("servestatic.")]
+DATABASES["default"]["CONN_MAX_AGE"] = 0
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
-    DATABASES["default"]["CONN_MAX_AGE"] = 0
-    # A file, so that threads and the live server see one database.
+    # A file, so that threads and the live server see one database; what it holds need not survive a power cut.
     DATABASES["default"]["TEST"] = {"NAME": f"{_scratch}/test.sqlite3"}
+    DATABASES["default"]["OPTIONS"]["init_command"] = "PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF;"
 LOGGING = {"version": 1, "disable_existing_loggers": False}

@@ -5,7 +5,7 @@ const LAST_RETRY_MS = 10_000;
 const SETTLED_MS = 5_000; // a connection this old was a good one
 const ACK_MS = 1_000;
 const ACK_BYTES = 128 * 1024;
-const SIGNED_OUT = 4401;
+const FINAL = new Set([4401, 4403]); // signed out, in no team: trying again changes nothing
 
 export class LiveSocket {
   #url;
@@ -20,7 +20,7 @@ export class LiveSocket {
   #ackedAt = 0;
   #isStopped = false;
 
-  // onOpen(), onFrames(array), onDown(code): code 4401 means signed out, and nothing is tried any more.
+  // onOpen(), onFrames(array), onDown(code): codes 4401 (signed out) and 4403 (in no team) are final.
   // `acks`: whether the server counts what has arrived.
   constructor(url, { onOpen, onFrames, onDown, acks = false }) {
     this.#url = absolute(url);
@@ -84,7 +84,7 @@ export class LiveSocket {
 
   #closed(code) {
     this.#on.onDown?.(code);
-    if (this.#isStopped || code === SIGNED_OUT) return;
+    if (this.#isStopped || FINAL.has(code)) return;
     const wasGood = this.#openedAt && performance.now() - this.#openedAt > SETTLED_MS;
     this.#attempt = wasGood ? 0 : this.#attempt + 1;
     this.#openedAt = 0;

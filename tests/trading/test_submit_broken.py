@@ -1,0 +1,182 @@
+"""Wherever the way of an order breaks, what is written down leads back to the truth, and nothing is sent twice."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+import time_machine
+from django.contrib.auth.models import User
+from django.db import connection
+from django.utils import timezone
+
+from markets.kalshi.messages import OrderBody, read_body
+from tests.trading.exchange import ScriptedExchange, Turn
+from tests.trading.test_submit import submit
+from trading import clients, orders, reconcile
+from trading.models import Account, ApiKey, AuditEntry, Membership, Order, Team
+
+
+def test_without_its_audit_row_there_is_no_order_and_no_request(
+    ready: ScriptedExchange, bob: User, team: Team, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: object, **kwargs: object) -> None:
+        raise RuntimeError("the disk is full")
+
+    monkeypatch.setattr(AuditEntry, "save", fail)
+
+    with pytest.raises(RuntimeError):
+        submit(bob, team)
+
+    assert (Order.objects.count(), ready.requests) == (0, [])
+
+
+class Killed(BaseException):
+    """The process ends here: nothing of ours runs any more."""
+
+
+def dies(*args: object, **kwargs: object) -> None:
+    """Stand where the process is killed."""
+    raise Killed
+
+
+@pytest.mark.django_db(transaction=True)
+def test_killed_before_sending_was_written_the_order_lapses(
+    ready: ScriptedExchange, bob: User, team: Team, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(orders, "_send", dies)
+    with pytest.raises(Killed):
+        submit(bob, team)
+
+    reconcile.recover(timezone.now() + timedelta(seconds=4))
+    assert Order.objects.get().state == "queued"
+    reconcile.recover(timezone.now() + timedelta(seconds=6))
+
+    assert Order.objects.get().state == "lapsed"
+    assert ready.sent == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_killed_between_sending_and_the_request_the_order_is_unknown_until_it_is_shown_that_it_was_not_placed(
+    ready: ScriptedExchange, account: Account, api_key: ApiKey, bob: User, team: Team, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(orders, "_request", dies)
+    with pytest.raises(Killed):
+        submit(bob, team)
+    assert Order.objects.get().state == "sending"
+
+    reconcile.recover(timezone.now() + timedelta(seconds=31))
+    assert Order.objects.get().state == "unknown"
+
+    with time_machine.travel(timezone.now() + timedelta(seconds=71)) as clock:
+        for _ in range(3):
+            assert Order.objects.get().state == "unknown"
+            with clients.rest_client(api_key, purpose="read") as client:
+                reconcile.resolve(account, client)
+            clock.shift(6)
+
+    assert Order.objects.get().state == "not_placed"
+    assert ready.sent == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_killed_before_the_answer_was_written_the_order_is_found(
+    ready: ScriptedExchange, account: Account, api_key: ApiKey, bob: User, team: Team, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ready.creates.append(Turn(fill="4.00"))
+    monkeypatch.setattr(Order, "hear", dies)
+    with pytest.raises(Killed):
+        submit(bob, team)
+    monkeypatch.undo()
+    assert Order.objects.get().state == "sending"
+
+    reconcile.recover(timezone.now() + timedelta(seconds=31))
+    with clients.rest_client(api_key, purpose="read") as client:
+        reconcile.resolve(account, client)
+
+    order = Order.objects.get()
+    assert (order.state, order.filled, order.fills.count()) == ("resting", Decimal(4), 1)
+    assert len(ready.sent) == 1
+
+
+def test_an_order_that_waited_too_long_is_never_sent(
+    ready: ScriptedExchange, bob: User, team: Team, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = orders._write_intent
+
+    def then_freeze(*args: Any, **kwargs: Any) -> Any:
+        written = write(*args, **kwargs)
+        clock.shift(600)
+        return written
+
+    monkeypatch.setattr(orders, "_write_intent", then_freeze)
+    with time_machine.travel(timezone.now()) as clock:
+        order = submit(bob, team)
+
+    assert (order.state, order.reason_code, ready.sent) == ("lapsed", "TOO_LATE", [])
+
+
+def test_frozen_after_sending_was_written_nothing_leaves_late(
+    ready: ScriptedExchange, bob: User, team: Team, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = orders._request
+
+    def freeze_then(*args: Any, **kwargs: Any) -> Any:
+        clock.shift(600)
+        return request(*args, **kwargs)
+
+    monkeypatch.setattr(orders, "_request", freeze_then)
+    with time_machine.travel(timezone.now()) as clock:
+        order = submit(bob, team)
+
+    assert (order.state, ready.sent) == ("unknown", [])
+
+
+def test_who_loses_the_role_before_the_order_leaves_has_sent_nothing(
+    ready: ScriptedExchange, bob: User, team: Team, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = orders._write_intent
+
+    def then_dismiss(*args: Any, **kwargs: Any) -> Any:
+        written = write(*args, **kwargs)
+        Membership.objects.filter(user=bob).update(role="viewer")
+        return written
+
+    monkeypatch.setattr(orders, "_write_intent", then_dismiss)
+
+    order = submit(bob, team)
+
+    assert (order.state, order.reason_code, ready.sent) == ("lapsed", "PERMISSION_LOST", [])
+
+
+def test_a_key_that_does_not_open_sends_nothing(
+    ready: ScriptedExchange, bob: User, team: Team, api_key: ApiKey
+) -> None:
+    ApiKey.objects.filter(pk=api_key.pk).update(ciphertext=b"damaged")
+
+    order = submit(bob, team)
+
+    assert order.state in {"lapsed", "unknown"}
+    assert ready.sent == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_private_stream_may_be_faster_than_the_answer(
+    ready: ScriptedExchange, account: Account, bob: User, team: Team
+) -> None:
+    def tell_first(body: dict[str, Any]) -> None:
+        placed = ready.place(body, Turn(fill="10.00"))
+        reconcile.hear(account, read_body(OrderBody, json.dumps(placed).encode()))
+        connection.close()
+
+    ready.on_create = tell_first
+    ack = {"order_id": "the same", "fill_count": "0.00", "remaining_count": "10.00", "ts_ms": 1}
+    ready.creates.append(Turn(accept=False, answer=(201, ack)))
+
+    order = submit(bob, team)
+
+    assert (order.state, order.filled) == ("executed", Decimal(10))
+    assert Order.objects.count() == 1

@@ -1,0 +1,323 @@
+"""An order's way out: intent, risk check, one request, and what came of it.
+
+The intent and its audit row are committed before anything is sent; `sending` is committed before the first byte
+leaves; the request goes out once, from here, never from a task. Whatever is not a clear answer is `unknown`: never
+"rejected", never sent again. What happens to it then is the business of `trading.reconcile`.
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from django.db import transaction
+from django.utils import timezone
+from redis.exceptions import RedisError
+
+from markets import tops
+from markets.kalshi.errors import KalshiError, RateLimited, Rejected
+from markets.kalshi.messages import CreateOrder, OrderBookBody
+from markets.kalshi.rest import RestClient, walk
+from markets.models import Market
+from markets.tops import Top
+from trading import audit, clients, permissions, risk
+from trading.models import Account, ApiKey, Order, OrderState, Team, Word
+from trading.permissions import Permission
+from trading.risk import BadTicket, Refusal, Ticket
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import AbstractBaseUser
+
+__all__ = ["BadTicket", "CannotCancel", "KeyReused", "NoKey", "Refusal", "Ticket", "cancel", "submit"]
+
+logger = logging.getLogger(__name__)
+
+SEND_WITHIN = timedelta(seconds=5)
+CANCEL_AGAIN_AFTER = timedelta(seconds=5)  # the exchange's lists lag behind an acknowledged cancel
+CLOCKS_DIFFER = timedelta(minutes=1)
+
+
+class KeyReused(Refusal):
+    """The idempotency key belongs to another order: nothing was done."""
+
+
+class NoKey(Refusal):
+    """The team has no key that may place orders here."""
+
+
+class CannotCancel(Refusal):
+    """There is nothing at the exchange to cancel."""
+
+
+class _TooLate(Exception):
+    """The moment to send has passed."""
+
+
+# --- submit ----------------------------------------------------------------------------------------------
+
+
+def submit(actor: AbstractBaseUser, *, team: Team, environment: str, ticket: Ticket, idempotency_key: str) -> Order:
+    """Place one order, and return it in whatever state it has reached when the exchange has answered, or has not.
+
+    Safe to repeat with the same key: the order that exists is returned. Denials are states of the order. Raises
+    KeyReused for the same key with another ticket, NoKey, Http404 or PermissionDenied. Blocks for at most one request.
+    """
+    permissions.require(actor, team, Permission.PLACE_ORDER)
+    if existing := _existing(team, idempotency_key, ticket.digest(environment)):
+        return existing
+    account, key = _account_and_key(team, environment)
+    top = _newest_top(key, ticket.ticker)
+    order, is_new = _write_intent(actor, account, ticket=ticket, idempotency_key=idempotency_key, top=top)
+    if is_new and order.state == OrderState.QUEUED:
+        _send(order, key)
+    return order
+
+
+def _existing(team: Team, idempotency_key: str, digest: str) -> Order | None:
+    order = Order.objects.filter(team=team, idempotency_key=idempotency_key).first()
+    if order is not None and order.body_hash != digest:
+        raise KeyReused("KEY_REUSED", "This ticket was used for another order already: open a new one.")
+    return order
+
+
+def _account_and_key(team: Team, environment: str) -> tuple[Account, ApiKey]:
+    for account in Account.objects.filter(team=team, environment=environment).order_by("pk"):
+        if key := account.trading_key():
+            return account, key
+    raise NoKey("KEY_MISSING", "Add a key that may trade first: this team has none here.")
+
+
+def _newest_top(key: ApiKey, ticker: str) -> Top | None:
+    """Return the relay's top while it is fresh, else that of one REST book, else None."""
+    try:
+        top = tops.read(key.environment, ticker)
+    except (RedisError, OSError):
+        top = None
+    if risk.is_fresh(top, _now_ms()) or (top is not None and top.state == "PAUSED"):
+        return top
+    try:
+        with clients.rest_client(key, purpose="read") as client:
+            book = client.orderbook(ticker, depth=1)
+    except KalshiError:
+        return None
+    return _top_of(book)
+
+
+def _top_of(book: OrderBookBody) -> Top:
+    bid, bid_size = max(book.bids, default=(None, None))
+    ask, ask_size = min(book.asks, default=(None, None))
+    return Top(bid, bid_size, ask, ask_size, last=None, state="POLLED", as_of_ms=_now_ms())
+
+
+def _now_ms() -> int:
+    return int(timezone.now().timestamp() * 1000)
+
+
+@transaction.atomic
+def _write_intent(
+    actor: AbstractBaseUser, account: Account, *, ticket: Ticket, idempotency_key: str, top: Top | None
+) -> tuple[Order, bool]:
+    """Write the order with its audit row and clear or deny it, all under the team's lock; False where it exists."""
+    team = Team.objects.select_for_update(no_key=True).get(pk=account.team_id)
+    account.refresh_from_db()
+    digest = ticket.digest(account.environment)
+    if existing := _existing(team, idempotency_key, digest):
+        return existing, False
+    order = _draft(actor, account, ticket)
+    order.idempotency_key, order.body_hash = idempotency_key, digest
+    order.save(force_insert=True)
+    audit.record(
+        "order.submitted",
+        actor,
+        team=team,
+        subject=order,
+        environment=order.environment,
+        facts={"words": ticket.direction.both_words(ticket.count), "ticker": ticket.ticker, "body_hash": digest},
+    )
+    denials = risk.check(order, top, timezone.now())
+    if denials:
+        first = denials[0]
+        order.advance(OrderState.DENIED, actor=actor, reason_code=first.code, reason_text=_sentences(denials))
+    else:
+        order.advance(OrderState.QUEUED, actor=actor)
+    return order, True
+
+
+def _draft(actor: AbstractBaseUser, account: Account, ticket: Ticket) -> Order:
+    direction = ticket.direction
+    market = Market.objects.filter(environment=account.environment, ticker=ticket.ticker).first()
+    order_id = uuid.uuid4()
+    return Order(
+        id=order_id,
+        environment=account.environment,
+        team_id=account.team_id,
+        account=account,
+        placed_by_id=actor.pk,
+        ticker=ticket.ticker,
+        event_ticker=market.event_ticker if market else "",
+        action=ticket.action,
+        side=ticket.side,
+        price=ticket.price,
+        count=ticket.count,
+        wire_side=direction.wire_side,
+        wire_price=direction.wire_price,
+        time_in_force=ticket.time_in_force,
+        post_only=ticket.post_only,
+        expires_at=ticket.expires_at,
+        client_order_id=str(order_id),
+        remaining=ticket.count,
+        created_at=timezone.now(),
+    )
+
+
+def _sentences(denials: list[risk.Denial]) -> str:
+    return " ".join(denial.sentence for denial in denials)
+
+
+# --- send ------------------------------------------------------------------------------------------------
+
+
+def _send(order: Order, key: ApiKey) -> None:
+    """Send a cleared order once. Whatever stops it before `sending` lets it lapse."""
+    try:
+        client = clients.rest_client(key, purpose="trade")
+    except clients.CannotUse as exc:
+        _lapse(order, "KEY_UNUSABLE", f"{exc} Nothing was sent.")
+        return
+    with client:
+        membership = permissions.membership_in(_actor(order), order.team)
+        if not permissions.may(membership, Permission.PLACE_ORDER):
+            _lapse(order, "PERMISSION_LOST", "The person may no longer trade: nothing was sent.")
+        elif _is_late(order.created_at):
+            _lapse(order, "TOO_LATE", "It took too long to send: nothing was sent.")
+        elif order.advance(OrderState.SENDING, sent_at=timezone.now()):
+            _request(order, client)
+
+
+def _actor(order: Order) -> AbstractBaseUser:
+    assert order.placed_by is not None  # noqa: S101  (only our own orders are sent)
+    return order.placed_by
+
+
+def _is_late(since: datetime) -> bool:
+    return timezone.now() - since > SEND_WITHIN
+
+
+def _lapse(order: Order, code: str, sentence: str) -> None:
+    order.advance(OrderState.LAPSED, reason_code=code, reason_text=sentence)
+
+
+def _request(order: Order, client: RestClient) -> None:
+    """Let one request leave and write down what came of it; anything but a clear answer is `unknown`."""
+    wanted = _wire(order)
+    try:
+        if order.sent_at is None or _is_late(order.sent_at):
+            raise _TooLate
+        ack = client.create_order(wanted)
+    except Rejected as exc:
+        _refused(order, client, exc)
+    except RateLimited as exc:
+        order.advance(OrderState.REJECTED, reason_code="RATE_LIMITED", reason_text=exc.sentence)
+    except Exception as exc:
+        logger.warning("order %s: no clear answer, %s", order.pk, type(exc).__name__)
+        _unknown(order, "NO_ANSWER", "No clear answer came; the desk is finding out at the exchange what happened.")
+    else:
+        order.hear(Word.of_ack(ack, order))
+
+
+def _wire(order: Order) -> CreateOrder:
+    return CreateOrder(
+        ticker=order.ticker,
+        side=order.wire_side,  # type: ignore[arg-type]  # the column holds no other
+        count=order.count,
+        price=order.wire_price,
+        client_order_id=order.client_order_id or "",
+        time_in_force=order.time_in_force,  # type: ignore[arg-type]
+        expires_at=int(order.expires_at.timestamp()) if order.expires_at else None,
+        post_only=order.post_only,
+    )
+
+
+def _refused(order: Order, client: RestClient, refusal: Rejected) -> None:
+    if not refusal.is_code("order_already_exists"):
+        code = (refusal.code or f"HTTP_{refusal.status}").upper()[:60]
+        order.advance(OrderState.REJECTED, reason_code=code, reason_text=refusal.sentence)
+        return
+    # Our own id is nobody else's: the order is there, and only its list can say how it fares.
+    _unknown(order, "ORDER_ALREADY_EXISTS", "The exchange has this order already; the desk is looking it up.")
+    try:
+        _find(order, client)
+    except KalshiError as exc:
+        logger.warning("order %s exists but could not be looked up: %s", order.pk, type(exc).__name__)
+
+
+def _unknown(order: Order, code: str, sentence: str) -> None:
+    order.advance(OrderState.UNKNOWN, unknown_at=timezone.now(), reason_code=code, reason_text=sentence)
+
+
+def _find(order: Order, client: RestClient) -> None:
+    """Look for an order by our own id, for which the exchange has no filter."""
+    since = int((order.created_at - CLOCKS_DIFFER).timestamp())
+    for body in walk(lambda cursor: client.orders(ticker=order.ticker, min_ts=since, cursor=cursor)):
+        if body.client_order_id == order.client_order_id and (word := Word.of_order(body)):
+            order.hear(word)
+            return
+
+
+# --- cancel ----------------------------------------------------------------------------------------------
+
+
+def cancel(actor: AbstractBaseUser, *, order: Order) -> Order:
+    """Ask the exchange to cancel an order, and return it as the exchange says it is.
+
+    Canceled is what the exchange calls so, never what was asked for. Safe to repeat. Raises CannotCancel where nothing
+    rests, NoKey, Http404 or PermissionDenied. Blocks for at most two requests.
+    """
+    order = permissions.get_order(actor, order.pk, Permission.CANCEL_OWN_ORDER)
+    if order.is_terminal or _is_asked_lately(order):
+        return order
+    if not order.is_cancelable:
+        raise CannotCancel("NOT_RESTING", f"The order is {order.state_words}: there is nothing to cancel yet.")
+    key = order.account.trading_key()
+    if key is None:
+        raise NoKey("KEY_MISSING", "Add a key that may trade first: the account has none.")
+    if order.note("cancel_requested", actor=actor, cancel_requested_at=timezone.now(), reason_code="", reason_text=""):
+        _request_cancel(order, key)
+    return order
+
+
+def _is_asked_lately(order: Order) -> bool:
+    asked_at = order.cancel_requested_at
+    return asked_at is not None and timezone.now() - asked_at < CANCEL_AGAIN_AFTER
+
+
+def _request_cancel(order: Order, key: ApiKey) -> None:
+    """Send the cancel and read the order back; a lost answer leaves the request standing until the list tells."""
+    try:
+        with clients.rest_client(key, purpose="trade") as client:
+            try:
+                client.cancel_order(order.exchange_order_id or "", ticker=order.ticker)
+            except Rejected as exc:
+                # The same 404 comes for a canceled, an executed and an unknown order: only the list can tell.
+                if exc.status != 404:
+                    _cancel_refused(order, exc.sentence)
+                    return
+            _read_back(order, client)
+    except clients.CannotUse as exc:
+        _cancel_refused(order, f"{exc} The cancel was not sent.")
+    except RateLimited as exc:
+        _cancel_refused(order, exc.sentence)
+    except KalshiError as exc:
+        logger.warning("order %s: no clear answer to a cancel, %s", order.pk, type(exc).__name__)
+
+
+def _cancel_refused(order: Order, sentence: str) -> None:
+    order.note("cancel_refused", cancel_requested_at=None, reason_code="CANCEL_REFUSED", reason_text=sentence)
+
+
+def _read_back(order: Order, client: RestClient) -> None:
+    word = Word.of_order(client.order(order.exchange_order_id or "", ticker=order.ticker))
+    if word is not None:
+        order.hear(word)
