@@ -1,0 +1,65 @@
+// The dashboard: live best prices, the team's working orders, what needs a person.
+
+import { isWorking } from "./chips.js";
+import { readJson, write } from "./dom.js";
+import { age } from "./format.js";
+import { OrdersTable } from "./orders.js";
+import { refetchOrders } from "./ordersfetch.js";
+import { desk, everyTick, feedLabel } from "./page.js";
+import { Attention } from "./attention.js";
+import { followTops } from "./tops.js";
+
+const WORDS = {
+  LIVE: "every change arrives by the stream", STALE: "nothing is heard from the exchange", DOWN: "no connection",
+  RESYNC: "connecting", POLLED: "asked for every few seconds",
+};
+
+const { orders, names } = readJson("orders-data");
+const counts = document.querySelectorAll("[data-orders-count]");
+const working = new Set();
+const attention = new Attention(document.querySelector("[data-attention]"), names);
+
+followTops(document.querySelector("[data-watch]"));
+
+const table = new OrdersTable(document.querySelector("[data-orders]"), {
+  keep: isWorking,
+  isWorking,
+  names,
+  onChange(order) {
+    if (isWorking(order)) working.add(order.id);
+    else working.delete(order.id);
+    for (const count of counts) write(count, String(working.size));
+  },
+});
+
+function take(order) {
+  table.take(order);
+  attention.take(order);
+}
+
+for (const order of [...orders].reverse()) take(order);
+desk.listen((frame) => frame.t === "order" && take(frame));
+desk.onLost(() => refetchOrders("?state=working", take));
+
+const state = document.querySelector("[data-feed-state]");
+everyTick((nowMs) => {
+  const label = feedLabel(nowMs);
+  state.dataset.state = label.state;
+  write(state.querySelector("[data-state-word]"), label.state);
+  write(state.querySelector("[data-state-age]"), age(label.ageMs));
+  write(document.querySelector("[data-feed-why]"), label.why || WORDS[label.state]);
+});
+
+// What closes soon is counted down to the second.
+everyTick((nowMs) => {
+  for (const element of document.querySelectorAll("[data-closes]")) {
+    const left = Math.max(0, Number(element.dataset.closes) - nowMs);
+    write(element, left === 0 ? "closed" : countdown(Math.floor(left / 1000)));
+  }
+});
+
+function countdown(seconds) {
+  if (seconds >= 86_400) return `${Math.floor(seconds / 86_400)} d ${Math.floor((seconds % 86_400) / 3600)} h`;
+  const two = (number) => String(number).padStart(2, "0");
+  return `${Math.floor(seconds / 3600)}:${two(Math.floor((seconds % 3600) / 60))}:${two(seconds % 60)}`;
+}

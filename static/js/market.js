@@ -1,0 +1,181 @@
+// The market page: one book, its ladder, the ticket beside it, the team's orders in it.
+
+import { bookLabel, drawBookState } from "./bookstate.js";
+import { Chips } from "./chips.js";
+import { DepthPicture } from "./depth.js";
+import { node, readJson, write } from "./dom.js";
+import { cents, contracts } from "./format.js";
+import { Ladder } from "./ladder.js";
+import { gridPrices } from "./ladderrows.js";
+import { clickWords } from "./ladderwords.js";
+import { OrdersTable } from "./orders.js";
+import { refetchOrders } from "./ordersfetch.js";
+import { canTrade, desk, env, everyTick, feed, myInitials } from "./page.js";
+import { Sending } from "./send.js";
+import { listenToKeys } from "./shortcuts.js";
+import { Ticket } from "./ticket.js";
+import { followTops } from "./tops.js";
+import { direction, TradesList } from "./trades.js";
+
+const SENDABLE = new Set(["LIVE", "POLLED"]);
+const POSITION_MS = 300;
+const NOTES = {
+  STALE: "prices may have moved", RESYNC: "waiting for a fresh snapshot", DOWN: "no feed; cancel still works",
+  PAUSED: "trading is paused", CLOSED: "trading has ended",
+};
+
+const root = document.querySelector("[data-market]");
+const ticker = root.dataset.ticker;
+const part = (selector) => root.querySelector(selector);
+const ladderRoot = part("[data-ladder]");
+const ranges = JSON.parse(ladderRoot.dataset.ranges);
+const stateParts = {
+  element: part("[data-book-state]"),
+  whyElement: part("[data-state-why]"),
+  saidElement: part("[data-state-said]"),
+};
+let label = { state: "RESYNC", why: "", ageMs: null };
+let isReplay = root.dataset.replay === "yes";
+
+// --- the ticket ---
+
+const form = part("[data-ticket]");
+const ticket = form && new Ticket(form, {
+  prices: gridPrices(ranges),
+  fees: {
+    type: form.dataset.feeType,
+    multiplierMicros: Number(form.dataset.feeMultiplierMicros),
+    isWaived: form.dataset.feeWaived === "yes",
+  },
+});
+const sending = form && new Sending(form, ticket, {
+  isBlocked: () => (SENDABLE.has(label.state) ? null : `The book is ${label.state}: nothing can be sent now.`),
+  onOrder: (order) => takeOrder({ ...order, n: 0 }),
+});
+
+// --- the ladder ---
+
+const ladder = new Ladder(ladderRoot, ranges, {
+  onPick(price, column) {
+    if (!ticket || !canTrade || !SENDABLE.has(label.state)) return;
+    ticket.pick(price, column);
+  },
+  onPoint(price, column) {
+    if (!ticket || !canTrade) return;
+    const hint = part("[data-ladder-hint-text]");
+    if (price === null) return write(hint, "A click on a price fills the ticket. It does not send.");
+    if (!SENDABLE.has(label.state)) return write(hint, `The book is ${label.state}: a click does nothing.`);
+    const [what, rest] = clickWords(price, column, ticket.countWords || "…");
+    return write(hint, `A click here fills the ticket: ${what} ${rest}`);
+  },
+});
+part("[data-centre]").addEventListener("click", () => ladder.centre());
+const presets = [...root.querySelectorAll("[data-preset]")];
+listenToKeys({
+  " ": () => ladder.centre(),
+  ...Object.fromEntries(presets.map((button, index) => [String(index + 1), () => button.click()])),
+});
+
+// --- the book ---
+
+const trades = new TradesList(root);
+const depth = new DepthPicture(root);
+let depthTimer = null;
+
+feed.watchBook(ticker, (book, frame) => {
+  if (frame.t === "trade") return drawTrades();
+  ladder.draw(book);
+  drawBest(book.best());
+  isReplay = book.replay;
+  depthTimer ??= setTimeout(() => {
+    depthTimer = null;
+    depth.draw(book);
+  }, 200);
+  if (frame.t === "book") drawTrades(book);
+  return drawState();
+});
+
+function drawBest(best) {
+  const { bid, ask, bidSize, askSize } = best;
+  const spread = bid === null || ask === null ? "–" : cents(ask - bid);
+  write(part("[data-best-bid]"), bid === null ? "–" : `${cents(bid)} × ${contracts(bidSize)}`);
+  write(part("[data-best-ask]"), ask === null ? "–" : `${cents(ask)} × ${contracts(askSize)}`);
+  write(part("[data-spread]"), spread);
+  write(part("[data-ladder-bid]"), bid === null ? "no bid" : cents(bid));
+  write(part("[data-ladder-ask]"), ask === null ? "no ask" : cents(ask));
+  write(part("[data-ladder-spread]"), spread);
+  ticket?.setBest(best);
+}
+
+function drawTrades(book = feed.book(ticker)) {
+  const all = feed.trades(ticker);
+  trades.draw(all);
+  const last = all.at(-1);
+  const [price, count] = last ? [last.p, last.c] : (book?.last ?? [null, null]);
+  if (price === null) return;
+  const sign = last ? direction(last, all.at(-2)) : "";
+  write(part("[data-last]"), cents(price));
+  write(part("[data-last-trade]"), `${sign ? `${sign} ` : ""}last ${contracts(count)} at ${cents(price)}`);
+  ladder.markTrade(price, sign !== "▼");
+}
+
+function drawState(nowMs = Date.now()) {
+  label = bookLabel(ticker, nowMs);
+  drawBookState(stateParts, label, { isReplay });
+  const word = isReplay && label.state === "LIVE" ? "REPLAY" : label.state;
+  ladderRoot.dataset.state = root.dataset.book = word;
+  const note = part("[data-ladder-note]");
+  note.hidden = !(label.state in NOTES);
+  write(note, label.state in NOTES ? label.why || NOTES[label.state] : "");
+  sending?.judge();
+}
+
+everyTick(drawState);
+followTops(root.querySelector(".strikes"));
+
+// --- the team's orders ---
+
+const chips = new Chips(ladder, myInitials);
+const table = new OrdersTable(part("[data-orders]"), {
+  keep: (order) => order.m === ticker,
+  onChange: () => write(part("[data-orders-count]"), String(table.size)),
+});
+
+function takeOrder(order) {
+  if (order.m !== ticker || order.env !== env) return;
+  table.take(order);
+  chips.take(order);
+}
+
+for (const order of readJson("orders-data").reverse()) takeOrder(order);
+desk.listen((frame) => {
+  if (frame.t === "order") takeOrder(frame);
+  else if (frame.m === ticker) askPosition();
+});
+desk.onLost(() => refetchOrders(`?market=${encodeURIComponent(ticker)}`, takeOrder));
+
+// --- the position: the server adds up the fills ---
+
+let positionTimer = null;
+
+function askPosition() {
+  positionTimer ??= setTimeout(async () => {
+    positionTimer = null;
+    const answer = await fetch("position.json", { headers: { Accept: "application/json" } }).catch(() => null);
+    if (!answer?.ok) return;
+    const { side, words, at } = await answer.json();
+    const held = node("b", side, words);
+    part("[data-position]").replaceChildren(...(side ? ["position ", held, ` ${at}`] : []));
+  }, POSITION_MS);
+}
+
+// --- the parts, on a phone one at a time ---
+
+for (const button of root.querySelectorAll("[data-show]")) {
+  button.addEventListener("click", () => {
+    root.dataset.view = button.dataset.show;
+    for (const other of root.querySelectorAll("[data-show]")) {
+      other.setAttribute("aria-pressed", String(other === button));
+    }
+  });
+}

@@ -1,0 +1,31 @@
+// The team's orders: what matches the filters of the address stays, and what is new appears on top.
+
+import { isWorking } from "./chips.js";
+import { readJson, write } from "./dom.js";
+import { OrdersTable } from "./orders.js";
+import { refetchOrders } from "./ordersfetch.js";
+import { desk } from "./page.js";
+
+const { orders, names, filters } = readJson("orders-data");
+const ENDED = new Set(["executed", "canceled", "denied", "rejected", "lapsed", "not_placed"]);
+
+// The same questions as the server's filters, for orders that come while the page is open.
+function matches(order) {
+  if (filters.page > 1) return false; // new orders belong on the first page
+  if (filters.market && order.m !== filters.market) return false;
+  if (filters.who && order.who !== filters.who_initials) return false;
+  if (filters.state === "working") return isWorking(order);
+  if (filters.state === "attention") return order.state === "unknown" || order.state === "needs_human";
+  if (filters.state === "ended") return ENDED.has(order.state);
+  return true;
+}
+
+const table = new OrdersTable(document.querySelector("[data-orders]"), {
+  keep: matches,
+  names,
+  onChange: () => write(document.querySelector("[data-orders-shown]"), String(table.size)),
+});
+
+for (const order of [...orders].reverse()) table.take(order);
+desk.listen((frame) => frame.t === "order" && table.take(frame));
+desk.onLost(() => refetchOrders(location.search, (order) => table.take(order)));

@@ -1,0 +1,43 @@
+// What is said of one order in a row: who, the side both ways, which glyph its state has, and whether it can be cancelled.
+
+import { write } from "./dom.js";
+import { cents, PRICE_UNITS } from "./format.js";
+
+const body = document.body.dataset;
+
+// The name of the glyph: the state, and what is derived from its numbers.
+export function stateKind(order) {
+  if (order.state === "resting" && order.cancel_at !== null) return "cancel_sent";
+  if (order.state === "resting" && order.filled > 0) return "partly";
+  if (order.state === "draft" || order.state === "queued") return "sending";
+  return order.state;
+}
+
+export function canCancel(order) {
+  if (!order.cancelable) return false;
+  return body.mayCancel === "any" || (body.mayCancel === "own" && order.who === body.myInitials);
+}
+
+// "sell NO 43¢": the same order in the other side's words.
+export function sameWords(order) {
+  const action = order.action === "buy" ? "sell" : "buy";
+  return `${action} ${order.side === "yes" ? "NO" : "YES"} ${cents(PRICE_UNITS - order.price)}`;
+}
+
+export const drawCell = {
+  who(element, order) {
+    write(element, order.who);
+    element.classList.toggle("who-me", order.who === body.myInitials);
+  },
+  market(element, order, name) {
+    if (!element) return;
+    write(element, name);
+    if (!element.getAttribute("href")) element.href = `/x/${order.env}/markets/${encodeURIComponent(order.m)}/`;
+  },
+  words(element, order, side) {
+    const [main, same] = element.children;
+    main.className = order.side;
+    write(main, `${order.action} ${side(order.side)}`);
+    write(same, `= ${sameWords(order)}`);
+  },
+};
