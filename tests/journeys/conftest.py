@@ -37,8 +37,7 @@ def start_desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..
 
     yield run
     for desk in started:
-        if desk.process.poll() is None:
-            desk.stop()
+        desk.stop()
 
 
 @pytest.fixture(scope="module")
@@ -46,17 +45,29 @@ def running_desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDe
     """Return one desk for a whole file of journeys."""
     desk = desks.start(tmp_path_factory.mktemp("desk"))
     yield desk
-    if desk.process.poll() is None:
-        desk.stop()
+    desk.stop()
 
 
 @pytest.fixture(scope="module")
-def signed_in(browser: Browser, running_desk: RunningDesk) -> Iterator[Page]:
-    """Return the owner's page; any error in its console fails the test that sees it."""
-    page = browser.new_context(viewport={"width": 1440, "height": 900}).new_page()
-    errors: list[str] = []
-    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
-    page.on("pageerror", lambda error: errors.append(str(error)))
+def console() -> list[str]:
+    """Return the errors that the owner's pages wrote into their consoles; a test takes out those it provokes."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def owner_page(browser: Browser, running_desk: RunningDesk, console: list[str]) -> Page:
+    """Return the owner's page, signed in once for the file."""
+    context = browser.new_context(viewport={"width": 1440, "height": 900})
+    context.on("console", lambda message: console.append(message.text) if message.type == "error" else None)
+    context.on("weberror", lambda error: console.append(str(error.error)))
+    page = context.new_page()
     desks.sign_in(page, running_desk)
-    yield page
-    assert errors == []
+    return page
+
+
+@pytest.fixture
+def signed_in(owner_page: Page, console: list[str]) -> Iterator[Page]:
+    """Return the owner's page; an error in any console of theirs fails the test that sees it."""
+    console.clear()
+    yield owner_page
+    assert console == []

@@ -17,7 +17,7 @@ from typing import TextIO
 from playwright.sync_api import Page
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-START_SECONDS = 60
+START_SECONDS = 120
 CHROMIUM_SWITCHES = [
     "--no-sandbox",
     "--disable-gpu",
@@ -48,6 +48,7 @@ class RunningDesk:
     lines: list[str] = field(default_factory=list)
     ready: threading.Event = field(default_factory=threading.Event)
     link: str = ""
+    reader: threading.Thread | None = None
 
     @property
     def url(self) -> str:
@@ -61,12 +62,13 @@ class RunningDesk:
 
     def read(self, stream: TextIO) -> None:
         """Keep every line; notice the log-in link and the end of the start."""
-        for line in stream:
-            self.lines.append(line)
-            if found := re.search(r"https?://\S+/welcome/\S+", line):
-                self.link = found.group()
-            if re.search(r"ready", line, re.I) and str(self.port) in line:
-                self.ready.set()
+        with stream:
+            for line in stream:
+                self.lines.append(line)
+                if found := re.search(r"https?://\S+/welcome/\S+", line):
+                    self.link = found.group()
+                if re.search(r"ready", line, re.I) and str(self.port) in line:
+                    self.ready.set()
 
     def pids(self) -> dict[str, int]:
         """Return the process id of each part by its name."""
@@ -74,9 +76,22 @@ class RunningDesk:
         return found
 
     def stop(self) -> int:
-        """Press Ctrl-C, wait for the end, return the exit code."""
-        self.process.send_signal(signal.SIGINT)
-        return self.process.wait(timeout=30)
+        """Press Ctrl-C if it runs, wait for the end, return the exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+        return self.wait()
+
+    def kill(self) -> int:
+        """End it without a chance to clear up, wait for the end, return the exit code."""
+        self.process.kill()
+        return self.wait()
+
+    def wait(self) -> int:
+        """Wait for the end and read its last lines."""
+        code = self.process.wait(timeout=30)
+        if self.reader is not None:
+            self.reader.join(timeout=10)
+        return code
 
 
 def start(data_dir: Path, *options: str, port: int | None = None, sandbox_port: int | None = None) -> RunningDesk:
@@ -101,9 +116,10 @@ def start(data_dir: Path, *options: str, port: int | None = None, sandbox_port: 
     )
     desk = RunningDesk(process, port, sandbox_port, data_dir)
     assert process.stdout is not None
-    threading.Thread(target=desk.read, args=(process.stdout,), daemon=True).start()
+    desk.reader = threading.Thread(target=desk.read, args=(process.stdout,), daemon=True)
+    desk.reader.start()
     if not desk.ready.wait(START_SECONDS):
-        process.kill()
+        desk.kill()
         raise AssertionError("serve did not become ready:\n" + "".join(desk.lines[-60:]))
     return desk
 

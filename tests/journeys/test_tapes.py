@@ -16,6 +16,11 @@ from tests.journeys.desk import RunningDesk, sign_in
 
 pytestmark = [pytest.mark.browser, pytest.mark.long]
 
+CHUNK_SECONDS = 5
+AFTERWARDS_SECONDS = 3  # what the last lines did, seen too
+FOLLOWED_SECONDS = 1200
+ENOUGH = 1000
+
 WATCH = """(tickers) => {
   const feed = globalThis.kalshiweb.feed;
   for (const ticker of tickers) feed.watchBook(ticker, () => {});
@@ -25,7 +30,7 @@ WATCH = """(tickers) => {
 SAMPLE = """async ({tickers, seconds}) => {
   const feed = globalThis.kalshiweb.feed, seen = [], end = performance.now() + seconds * 1000;
   while (performance.now() < end) {
-    await new Promise((done) => setTimeout(done, 5 + Math.random() * 50));
+    await new Promise((done) => setTimeout(done, 2 + Math.random() * 35));
     const m = tickers[Math.floor(Math.random() * tickers.length)];
     const {state, why} = feed.label(m, Date.now()), book = feed.book(m);
     if (!book) { seen.push({at: Date.now(), m, state: state ?? "none"}); continue; }
@@ -35,88 +40,126 @@ SAMPLE = """async ({tickers, seconds}) => {
   return seen;
 }"""
 
+Samples = list[dict[str, Any]]
+
+
+class Followed:
+    """A page that follows a recording, and what it held whenever it was looked at."""
+
+    def __init__(self, page: Page, desk: RunningDesk, path: Path) -> None:
+        self.page, self.desk, self.path = page, desk, path
+        self.tickers = judges.tickers_of(path)
+        self.samples: Samples = []
+
+    def begin(self) -> None:
+        """Open the first market's page and watch all of them."""
+        sign_in(self.page, self.desk)
+        self.page.goto(f"{self.desk.url}/x/sandbox/markets/{self.tickers[0]}/")
+        self.page.evaluate(WATCH, self.tickers)
+
+    def look(self, seconds: float) -> None:
+        """Look at random moments for so long."""
+        self.samples += self.page.evaluate(SAMPLE, {"tickers": self.tickers, "seconds": seconds})
+
+    def look_until(self, is_over: Callable[[dict[str, Any]], bool], *, at_most: float = FOLLOWED_SECONDS) -> None:
+        """Look until the recording is where it is wanted."""
+        deadline = time.monotonic() + at_most
+        while time.monotonic() < deadline and not is_over(self.tape()):
+            self.look(CHUNK_SECONDS)
+
+    def look_to_the_end(self) -> None:
+        """Look until the recording is over and a little longer."""
+        self.look_until(lambda tape: bool(tape["done"]))
+        assert self.tape()["done"]
+        self.look(AFTERWARDS_SECONDS)
+
+    def tape(self) -> dict[str, Any]:
+        """Return where the recording is."""
+        told: dict[str, Any] = requests.get(f"{self.desk.sandbox_url}/__sandbox__/tape", timeout=5).json()
+        return told
+
+    def hurry(self, speed: float) -> None:
+        """Let the recording run faster from here on."""
+        url = f"{self.desk.sandbox_url}/__sandbox__/tape"
+        requests.post(url, json={"speed": speed}, timeout=5).raise_for_status()
+
+    def live(self) -> Samples:
+        """Return what was seen while the page believed its book."""
+        return [sample for sample in self.samples if sample["state"] == "LIVE" and sample.get("line")]
+
+    def share_live(self, is_counted: Callable[[dict[str, Any]], bool]) -> float:
+        """Return how much of some moments the page showed LIVE."""
+        counted = [sample for sample in self.samples if is_counted(sample)]
+        return len([sample for sample in counted if sample["state"] == "LIVE"]) / len(counted)
+
+    def assert_true_while_live(self) -> None:
+        """Compare every book that was believed with the recording at exactly the line it names."""
+        shown = self.live()
+        assert len(shown) >= ENOUGH, f"only {len(shown)} samples were LIVE"
+        assert judges.differences(self.path, shown) == []
+
 
 @pytest.fixture
 def follow(
     start_desk: Callable[..., RunningDesk], browser: Browser, recordings: Path
-) -> Iterator[Callable[..., list[dict[str, Any]]]]:
-    """Return a function that replays a recording at real speed and samples the page's own books."""
+) -> Iterator[Callable[[str], Followed]]:
+    """Return a function that begins to replay a recording at real speed, before a page's eyes."""
+    pages: list[Page] = []
 
-    def run(name: str, *, seconds: float | None = None) -> list[dict[str, Any]]:
+    def run(name: str) -> Followed:
         path = recordings / "tapes" / name
         desk = start_desk("--tape", str(path))
-        page = browser.new_page()
-        sign_in(page, desk)
-        tickers = judges.tickers_of(path)
-        page.goto(f"{desk.url}/x/sandbox/markets/{tickers[0]}/")
-        page.evaluate(WATCH, tickers)
-        return _until_the_end(page, desk, tickers, seconds)
+        pages.append(browser.new_page())
+        followed = Followed(pages[-1], desk, path)
+        followed.begin()
+        return followed
 
     yield run
+    for page in pages:
+        page.close()
 
 
-def _until_the_end(page: Page, desk: RunningDesk, tickers: list[str], seconds: float | None) -> list[dict[str, Any]]:
-    samples: list[dict[str, Any]] = []
-    deadline = time.monotonic() + (seconds or 1200)
-    while time.monotonic() < deadline:
-        samples += page.evaluate(SAMPLE, {"tickers": tickers, "seconds": 5})
-        if requests.get(f"{desk.sandbox_url}/__sandbox__/tape", timeout=5).json()["done"]:
-            break
-    return samples
+def test_twelve_markets_are_followed_to_the_end(follow: Callable[[str], Followed]) -> None:
+    page = follow("sports_twelve_markets.jsonl")
+
+    page.look_to_the_end()
+
+    page.assert_true_while_live()
+    began = page.live()[0]["at"]
+    assert page.share_live(lambda sample: sample["at"] >= began) >= 0.99
 
 
-def live(samples: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [sample for sample in samples if sample["state"] == "LIVE" and sample.get("line")]
+def test_nine_busy_markets_are_followed_at_real_speed(follow: Callable[[str], Followed]) -> None:
+    page = follow("gold15m_nine_markets.jsonl.gz")
+
+    page.look_until(lambda tape: False, at_most=60)
+
+    page.assert_true_while_live()
+    began = page.live()[0]["at"]
+    assert page.share_live(lambda sample: sample["at"] >= began) >= 0.99
 
 
-def assert_true_while_live(path: Path, samples: list[dict[str, Any]]) -> None:
-    shown = live(samples)
-    assert len(shown) >= 1000, f"only {len(shown)} samples were LIVE"
-    assert judges.differences(path, shown) == []
+def test_a_stall_a_reconnect_and_the_close_are_seen_as_such(follow: Callable[[str], Followed]) -> None:
+    page = follow("gold15m_reconnect.jsonl.gz")
 
+    page.look_until(lambda tape: tape["line"] > 5_000)  # the stall ends with a new connection in line 4,080
+    page.hurry(8)
+    page.look_to_the_end()
 
-def share_live(samples: list[dict[str, Any]], *, outside: Callable[[dict[str, Any]], bool]) -> float:
-    counted = [sample for sample in samples if outside(sample)]
-    return len([sample for sample in counted if sample["state"] == "LIVE"]) / len(counted)
-
-
-def test_twelve_markets_are_followed_to_the_end(follow: Callable[..., list[dict[str, Any]]], recordings: Path) -> None:
-    samples = follow("sports_twelve_markets.jsonl")
-
-    assert_true_while_live(recordings / "tapes" / "sports_twelve_markets.jsonl", samples)
-    began = min(sample["at"] for sample in live(samples))
-    assert share_live(samples, outside=lambda sample: sample["at"] >= began) >= 0.99
-
-
-def test_nine_busy_markets_are_followed_at_real_speed(
-    follow: Callable[..., list[dict[str, Any]]], recordings: Path
-) -> None:
-    samples = follow("gold15m_nine_markets.jsonl.gz", seconds=60)
-
-    assert_true_while_live(recordings / "tapes" / "gold15m_nine_markets.jsonl.gz", samples)
-    began = min(sample["at"] for sample in live(samples))
-    assert share_live(samples, outside=lambda sample: sample["at"] >= began) >= 0.99
-
-
-def test_a_stall_a_reconnect_and_the_close_are_seen_as_such(
-    follow: Callable[..., list[dict[str, Any]]], recordings: Path
-) -> None:
-    path = recordings / "tapes" / "gold15m_reconnect.jsonl.gz"
-    samples = follow(path.name)
-
-    assert_true_while_live(path, samples)
-    shown = live(samples)
+    page.assert_true_while_live()
+    shown = page.live()
     first, second = sorted({sample["connection"] for sample in shown})
     stalled_from = max(sample["at"] for sample in shown if sample["connection"] == first)
     live_again = min(sample["at"] for sample in shown if sample["connection"] == second)
-    closed_from = min(sample["at"] for sample in samples if sample["state"] == "CLOSED")
-    between = {sample["state"] for sample in samples if stalled_from < sample["at"] < live_again}
-    assert between & {"STALE", "DOWN", "RESYNC"}, between
-    assert max(sample["at"] for sample in samples if sample["state"] == "CLOSED") > closed_from
-    outside = share_live(
-        samples,
-        outside=lambda sample: (
-            shown[0]["at"] <= sample["at"] <= stalled_from or live_again <= sample["at"] < closed_from
-        ),
+    closed_from = min(sample["at"] for sample in page.samples if sample["state"] == "CLOSED")
+    between = [sample["state"] for sample in page.samples if stalled_from < sample["at"] < live_again]
+    assert between[0] == "STALE"
+    assert set(between) <= {"STALE", "DOWN", "RESYNC"}
+    assert set(between) & {"DOWN", "RESYNC"}
+    assert {sample["state"] for sample in page.samples if sample["at"] >= closed_from} == {"CLOSED"}
+    assert (
+        page.share_live(
+            lambda sample: shown[0]["at"] <= sample["at"] <= stalled_from or live_again <= sample["at"] < closed_from
+        )
+        >= 0.99
     )
-    assert outside >= 0.99

@@ -1,0 +1,102 @@
+"""The team's orders: filters in the address, the rows anew, the cancel."""
+
+from __future__ import annotations
+
+import uuid
+
+import pytest
+from django.contrib.auth.models import User
+
+from markets.models import Market
+from tests.trading.conftest import TICKER
+from tests.trading.exchange import ScriptedExchange
+from tests.trading.test_pages_doors import as_
+from tests.trading.test_pages_market import placed
+from tests.trading.test_pages_tickets import post
+from trading.models import Account, Order
+
+JSON = {"Accept": "application/json"}
+
+
+@pytest.fixture
+def some(account: Account, alice: User, bob: User) -> dict[str, Order]:
+    """Return orders of two people in several states."""
+    return {
+        "resting": placed(account, bob),
+        "unknown": placed(account, alice, state="unknown"),
+        "executed": placed(account, bob, state="executed", ticker="KXOTHER-1"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("", {"resting", "unknown", "executed"}),
+        ("?state=working", {"resting", "unknown"}),
+        ("?state=attention", {"unknown"}),
+        ("?state=ended", {"executed"}),
+        ("?who=alice", {"unknown"}),
+        ("?market=KXOTHER-1", {"executed"}),
+        ("?state=working&who=bob", {"resting"}),
+        ("?state=nonsense", {"resting", "unknown", "executed"}),
+    ],
+)
+def test_the_address_says_which_orders_are_shown(
+    vera: User, some: dict[str, Order], query: str, expected: set[str]
+) -> None:
+    html = as_(vera).get(f"/x/sandbox/orders/{query}").content.decode()
+    told = as_(vera).get(f"/x/sandbox/orders.json{query}").json()["orders"]
+
+    assert {name for name, order in some.items() if f'data-order="{order.pk}"' in html} == expected
+    assert {frame["id"] for frame in told} == {str(some[name].pk) for name in expected}
+
+
+def test_an_empty_list_says_what_it_is(vera: User, account: Account) -> None:
+    assert b"The team has placed no order yet." in as_(vera).get("/x/sandbox/orders/").content
+    assert b"No order of the team matches." in as_(vera).get("/x/sandbox/orders/?state=ended").content
+
+
+def test_another_team_sees_nothing_of_it(mallory: User, some: dict[str, Order]) -> None:
+    html = as_(mallory).get("/x/sandbox/orders/").content.decode()
+
+    assert not any(str(order.pk) in html for order in some.values())
+    for order in some.values():
+        assert as_(mallory).post(f"/x/sandbox/orders/{order.pk}/cancel/", headers=JSON).status_code == 404
+
+
+def test_a_cancel_says_what_the_exchange_says(ready: ScriptedExchange, bob: User) -> None:
+    order_id = post(bob).json()["order"]["id"]
+    answer = as_(bob).post(f"/x/sandbox/orders/{order_id}/cancel/", headers=JSON)
+
+    assert (answer.status_code, answer.json()["order"]["state"]) == (200, "canceled")
+
+
+def test_who_may_only_look_cancels_nothing(ready: ScriptedExchange, bob: User, vera: User) -> None:
+    order_id = post(bob).json()["order"]["id"]
+    answer = as_(vera).post(f"/x/sandbox/orders/{order_id}/cancel/", headers=JSON)
+
+    assert answer.status_code == 403
+    assert answer.json()["fault"]["text"] == "Your role does not allow you to cancel this order."
+    assert Order.objects.get(pk=order_id).state == "resting"
+
+
+def test_what_does_not_rest_cannot_be_cancelled(bob: User, some: dict[str, Order]) -> None:
+    answer = as_(bob).post(f"/x/sandbox/orders/{some['unknown'].pk}/cancel/", headers=JSON)
+
+    assert answer.status_code == 409
+    assert "there is nothing to cancel yet" in answer.json()["fault"]["text"]
+
+
+def test_an_order_that_is_not_there_is_not_found(bob: User, account: Account) -> None:
+    assert as_(bob).post(f"/x/sandbox/orders/{uuid.uuid4()}/cancel/", headers=JSON).status_code == 404
+
+
+def test_the_dashboard_counts_what_works_and_names_what_needs_a_person(
+    bob: User, some: dict[str, Order], market: Market
+) -> None:
+    html = as_(bob).get("/x/sandbox/").content.decode()
+
+    assert f'data-order="{some["resting"].pk}"' in html
+    assert f'data-order="{some["executed"].pk}"' not in html
+    assert "unknown, checking" in html
+    assert TICKER in html

@@ -1,0 +1,102 @@
+"""The dashboard: the busiest markets, the team's working orders, what needs a person, what closes soon."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from django.http import HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
+
+from markets.models import Market
+from trading import permissions, positions, setup
+from trading.models import Account, Order, RiskLimit
+from trading.permissions import Permission
+from trading.views import hints
+from trading.views.doors import DeskRequest, desk_page, working_orders
+from trading.views.shown import event_titles, full_name, grouped, market_names, shown_orders
+
+MARKETS_SHOWN = 24
+CLOSING_SHOWN = 5
+ORDERS_SHOWN = 200
+ZERO, ONE = Decimal(0), Decimal(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Exposure:
+    """What is at risk, in dollars: held, and at most to come from what is working or unknown."""
+
+    held: Decimal
+    working: Decimal
+    limit: Decimal
+
+    @property
+    def total(self) -> Decimal:
+        """Both together."""
+        return self.held + self.working
+
+    @property
+    def held_share(self) -> int:
+        """Of the limit, in thousandths, for the bar."""
+        return self._share(self.held)
+
+    @property
+    def total_share(self) -> int:
+        """Of the limit, in thousandths, for the bar."""
+        return self._share(self.total)
+
+    def _share(self, part: Decimal) -> int:
+        return min(1000, int(part * 1000 / self.limit)) if self.limit else 0
+
+
+@require_safe
+@desk_page
+def dashboard(request: DeskRequest) -> HttpResponse:
+    """Show the desk at one glance."""
+    open_markets = Market.objects.in_environment(request.environment).open()
+    busiest = list(open_markets.by_activity()[:MARKETS_SHOWN])
+    closing = list(open_markets.closing_soon()[:CLOSING_SHOWN])
+    orders = list(working_orders(request.team, request.environment).newest_first()[:ORDERS_SHOWN])
+    names = market_names(request.environment, {order.ticker for order in orders})
+    shown = shown_orders(orders, membership=request.membership, number=request.desk_number, names=names)
+    titles = event_titles(request.environment, {market.event_ticker for market in (*busiest, *closing)})
+    context = {
+        "groups": grouped(busiest, titles),
+        "closing": [(market, full_name(market, titles.get(market.event_ticker, ""))) for market in closing],
+        "orders": shown,
+        "orders_data": {"orders": [row.frame for row in shown], "names": names},
+        "hint": hints.DASHBOARD,
+        "needs_password": setup.needs_password(request),
+        **_money(request, orders),
+    }
+    return render(request, "trading/dashboard.html", context)
+
+
+def _money(request: DeskRequest, orders: list[Order]) -> dict[str, Any]:
+    if not permissions.may(request.membership, Permission.SEE_POSITIONS):
+        return {"account": None, "positions": [], "exposure": None}
+    account = Account.objects.filter(team=request.team, environment=request.environment).order_by("pk").first()
+    limit = RiskLimit.objects.filter(team=request.team, environment=request.environment).first()
+    held = positions.of_account(account) if account else {}
+    open_positions = [position for position in held.values() if position.net]
+    names = market_names(request.environment, {position.ticker for position in open_positions})
+    working = sum((at_most(order) for order in orders), ZERO)
+    return {
+        "account": account,
+        "positions": [
+            (position, abs(position.net), names.get(position.ticker, position.ticker)) for position in open_positions
+        ],
+        "exposure": Exposure(
+            held=sum((position.cost for position in open_positions), ZERO),
+            working=working,
+            limit=limit.max_exposure if limit else ZERO,
+        ),
+    }
+
+
+def at_most(order: Order) -> Decimal:
+    """Return the most that the rest of an order may cost, in dollars."""
+    price = order.wire_price if order.wire_side == "bid" else ONE - order.wire_price
+    return order.remaining * price

@@ -1,0 +1,113 @@
+"""The team's orders: the list with its filters, the rows anew, and the cancel."""
+
+from __future__ import annotations
+
+import uuid
+
+from django.contrib import messages
+from django.contrib.auth import get_user_model
+from django.core.exceptions import PermissionDenied
+from django.core.paginator import Paginator
+from django.http import HttpResponse, JsonResponse, QueryDict
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_POST, require_safe
+
+from trading import events, permissions
+from trading import orders as desk_orders
+from trading.models import TERMINAL, Order, OrderState, initials
+from trading.models.orders import OrderQuerySet
+from trading.permissions import Permission
+from trading.risk import Refusal
+from trading.views import hints
+from trading.views.doors import NOT_WORKING, DeskRequest, desk_call, desk_page, fault, wants_json
+from trading.views.shown import market_names, shown_orders
+
+ROWS = 100
+STATES = {"": "all", "working": "working", "attention": "attention", "ended": "ended"}
+
+
+@require_safe
+@desk_page
+def orders(request: DeskRequest) -> HttpResponse:
+    """Show the orders that the address asks for: state, who, market and page."""
+    page = Paginator(matching(request, request.GET), ROWS).get_page(request.GET.get("page"))
+    names = market_names(request.environment, {order.ticker for order in page.object_list})
+    shown = shown_orders(page.object_list, membership=request.membership, number=request.desk_number, names=names)
+    asked = {name: request.GET.get(name, "") for name in ("state", "who", "market")}
+    filters = {**asked, "page": page.number, "who_initials": initials(asked["who"]) if asked["who"] else ""}
+    context = {
+        "page": page,
+        "orders": shown,
+        "orders_data": {"orders": [row.frame for row in shown], "names": names, "filters": filters},
+        "orders_empty": "No order of the team matches." if any(asked.values()) else "The team has placed no order yet.",
+        "states": STATES,
+        "people": _people(request),
+        "asked": asked,
+        "is_filtered": any(asked.values()),
+        "next_query": _query(request.GET, page.number + 1),
+        "previous_query": _query(request.GET, page.number - 1),
+        "hint": hints.ORDERS,
+    }
+    return render(request, "trading/orders.html", context)
+
+
+@require_safe
+@desk_call
+def orders_json(request: DeskRequest) -> HttpResponse:
+    """Answer with the newest rows of the same list, as frames."""
+    permissions.get_team(request.user, Permission.SEE_ORDERS)
+    found = list(matching(request, request.GET)[:ROWS])
+    frames = [events.order_frame(order, request.desk_number) for order in found]
+    return JsonResponse({"n": request.desk_number, "orders": frames})
+
+
+@require_POST
+@desk_call
+def order_cancel(request: DeskRequest, pk: uuid.UUID) -> HttpResponse:
+    """Ask the exchange to cancel one order, and answer with the state it has reached."""
+    try:
+        order = desk_orders.cancel(
+            request.user, order=permissions.get_order(request.user, pk, Permission.CANCEL_OWN_ORDER)
+        )
+    except PermissionDenied as exc:
+        return _refuse(request, str(exc), status=403)
+    except Refusal as exc:
+        return _refuse(request, exc.sentence, status=409)
+    if wants_json(request):
+        return JsonResponse({"order": events.order_frame(order, request.desk_number)})
+    messages.info(request, f"{order.state_words}: {order}")
+    return redirect("trading:orders", request.environment)
+
+
+def matching(request: DeskRequest, asked: QueryDict) -> OrderQuerySet:
+    """Return the team's orders that fit a query of the address, newest first."""
+    found = Order.objects.of(request.team, request.environment)
+    if asked.get("state") == "working":
+        found = found.exclude(state__in=NOT_WORKING)
+    elif asked.get("state") == "attention":
+        found = found.filter(state__in=[OrderState.UNKNOWN, OrderState.NEEDS_HUMAN])
+    elif asked.get("state") == "ended":
+        found = found.filter(state__in=TERMINAL)
+    if who := asked.get("who"):
+        found = found.filter(placed_by__username=who)
+    if market := asked.get("market"):
+        found = found.filter(ticker=market)
+    return found.newest_first()
+
+
+def _people(request: DeskRequest) -> list[str]:
+    members = get_user_model().objects.filter(memberships__team=request.team)
+    return list(members.order_by("username").values_list("username", flat=True))
+
+
+def _query(asked: QueryDict, page: int) -> str:
+    query = asked.copy()
+    query["page"] = str(page)
+    return query.urlencode()
+
+
+def _refuse(request: DeskRequest, text: str, *, status: int) -> HttpResponse:
+    if wants_json(request):
+        return fault(text, status=status)
+    messages.error(request, text)
+    return redirect("trading:orders", request.environment)
