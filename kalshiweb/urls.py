@@ -10,7 +10,7 @@ from django.shortcuts import redirect
 from django.urls import include, path
 from django.urls.resolvers import URLPattern, URLResolver
 
-from kalshiweb import health
+from kalshiweb import accounts, health
 
 # The admin has no log-in form of its own: people come through the one door with its limits and second factor.
 admin.autodiscover()
@@ -27,6 +27,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),
     path("status", health.status, name="status"),
+    path("accounts/password/reset/", accounts.no_reset_by_mail, name="account_reset_password"),
+    path("accounts/email/", accounts.not_offered, name="account_email"),
     path("accounts/", include("allauth.urls")),
     path("admin/", admin.site.urls),
     path("", include("markets.urls")),

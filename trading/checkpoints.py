@@ -1,0 +1,234 @@
+"""Signed checkpoints of the record, kept outside the database.
+
+A chain of hashes cannot show that its end was cut off or that all of it was computed anew; a line in a file that
+somebody with the database's rights cannot write does. Each line is JSON: team, first and last row, the last row's
+hash, the beginnings of the hashes of all rows between, the signature of the line before it, and an Ed25519 signature.
+Rows newer than the last checkpoint are protected by the chain alone, so one is made every hour and at each look.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+)
+from django.conf import settings
+from django.utils import timezone
+
+from trading import chain
+from trading.chain import Verdict
+from trading.models import Team
+from trading.models.record import canonical
+
+KEY_FILE, FILE = "audit.key", "audit.checkpoints.jsonl"
+ROWS_MOST = 10_000  # in one checkpoint
+PREFIX = 32  # hexadecimal digits of each row's hash that a checkpoint keeps: 128 bits
+
+
+class CheckpointRefused(Exception):
+    """The key or the file of checkpoints cannot be used; the text is one sentence for a person."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """What the record of a team was up to a row."""
+
+    team: str
+    first: int
+    number: int
+    hash: str
+    rows: str  # PREFIX digits for each row from `first` to `number`
+    at: str
+    previous: str  # signature of the line before, of whatever team
+    key: str  # fingerprint of the public key
+    signature: str
+
+    @property
+    def signed(self) -> bytes:
+        """What is signed: everything but the signature, in canonical JSON."""
+        fields = {name: getattr(self, name) for name in self.__slots__ if name != "signature"}
+        return canonical(fields).encode()
+
+    def row(self, number: int) -> str:
+        """Return the beginning of a row's hash."""
+        start = (number - self.first) * PREFIX
+        return self.rows[start : start + PREFIX]
+
+
+def make(team: Team) -> list[Checkpoint]:
+    """Write checkpoints of a team's rows that have none yet; safe to run beside itself. Raises CheckpointRefused.
+
+    A chain that does not hold gets none: what is wrong is not signed.
+    """
+    if not chain.verify(team).is_whole:
+        raise CheckpointRefused(f"The record of {team} does not hold: nothing is signed.")
+    with _locked_file() as path:
+        lines = list(read(path))
+        last = max((line.number for line in lines if line.team == str(team.pk)), default=0)
+        previous, made = (lines[-1].signature if lines else ""), []
+        rows = chain.hashes(team, after=last)
+        while part := list(islice(rows, ROWS_MOST)):
+            made.append(_signed(team, part, previous=previous))
+            previous = made[-1].signature
+        _append(path, made)
+    return made
+
+
+def verify(team: Team) -> Verdict:
+    """Look at a team's chain, and at each checkpoint of it; name the first row that does not fit.
+
+    Raises CheckpointRefused where the file itself was changed.
+    """
+    lines = [line for line in read() if line.team == str(team.pk)]
+    _check_file()
+    verdict = chain.verify(team)
+    bent = _first_difference(team, lines)
+    if bent is not None and (verdict.is_whole or (verdict.number or 0) >= bent):
+        last = max(line.number for line in lines)
+        gone = verdict.entries < last and bent > verdict.entries
+        why = "rows were cut off at the end" if gone else "the row is not the one that was signed"
+        return Verdict(False, bent - 1, bent, why)
+    return verdict
+
+
+def read(path: Path | None = None) -> Iterator[Checkpoint]:
+    """Yield the lines of the file in order. Raises CheckpointRefused for one that cannot be read."""
+    path = path or _path()
+    if not path.exists():
+        return
+    with path.open() as file:
+        for number, text in enumerate(file, start=1):
+            try:
+                yield Checkpoint(**json.loads(text))
+            except (ValueError, TypeError):
+                raise CheckpointRefused(f"Line {number} of {path.name} is no checkpoint.") from None
+
+
+def public_key() -> bytes:
+    """Return the public half of the desk's signing key, PEM."""
+    return _key().public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+
+
+def fingerprint() -> str:
+    """Return SHA-256 of the public key (32 raw bytes), hexadecimal: to be noted somewhere else."""
+    return _fingerprint(_key().public_key())
+
+
+def sign(message: bytes) -> bytes:
+    """Return the desk's Ed25519 signature of a message."""
+    return _key().sign(message)
+
+
+def _signed(team: Team, rows: list[tuple[int, str]], *, previous: str) -> Checkpoint:
+    key = _key()
+    fields: dict[str, Any] = {
+        "team": str(team.pk),
+        "first": rows[0][0],
+        "number": rows[-1][0],
+        "hash": rows[-1][1],
+        "rows": "".join(digest[:PREFIX] for _, digest in rows),
+        "at": timezone.now().isoformat(),
+        "previous": previous,
+        "key": _fingerprint(key.public_key()),
+    }
+    return Checkpoint(**fields, signature=key.sign(canonical(fields).encode()).hex())
+
+
+def _first_difference(team: Team, lines: list[Checkpoint]) -> int | None:
+    """Return the number of the first row that a checkpoint knows otherwise, or knows and the database does not."""
+    stored = dict(chain.hashes(team))
+    for line in sorted(lines, key=lambda line: line.first):
+        for number in range(line.first, line.number + 1):
+            if not stored.get(number, "").startswith(line.row(number)) or number not in stored:
+                return number
+        if stored[line.number] != line.hash:
+            return line.number
+    return None
+
+
+def _check_file() -> None:
+    """Refuse a file whose lines were changed, put in, taken out or moved."""
+    previous, key = "", _key().public_key()
+    for number, line in enumerate(read(), start=1):
+        if line.previous != previous:
+            raise CheckpointRefused(f"Line {number} of {FILE} does not follow the one before it.")
+        try:
+            key.verify(bytes.fromhex(line.signature), line.signed)
+        except (InvalidSignature, ValueError):
+            raise CheckpointRefused(f"Line {number} of {FILE} was not signed with this desk's key.") from None
+        previous = line.signature
+
+
+@contextmanager
+def _locked_file() -> Iterator[Path]:
+    """Hold the file against other processes that would append to it."""
+    path = _path()
+    descriptor = os.open(path.with_suffix(".lock"), os.O_WRONLY | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield path
+    finally:
+        os.close(descriptor)
+
+
+def _append(path: Path, made: list[Checkpoint]) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        for line in made:
+            file.write(canonical({name: getattr(line, name) for name in line.__slots__}) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _path() -> Path:
+    return Path(settings.KALSHIWEB_DATA_DIR) / FILE
+
+
+def _key() -> Ed25519PrivateKey:
+    """Return the signing key, made once and kept at 0600."""
+    path = Path(settings.KALSHIWEB_DATA_DIR) / KEY_FILE
+    if not path.exists():
+        _make_key(path)
+    if path.stat().st_mode & 0o077:
+        raise CheckpointRefused(f"{path} can be read by others: run chmod 600 on it.")
+    key = load_pem_private_key(path.read_bytes(), None)
+    if not isinstance(key, Ed25519PrivateKey):
+        raise CheckpointRefused(f"{path} is no Ed25519 key.")
+    return key
+
+
+def _make_key(path: Path) -> None:
+    """Write a new key beside its place and move it there: nobody reads half of one, and the first of two wins."""
+    fresh = path.with_name(f"{path.name}.{os.getpid()}")
+    pem = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(pem)
+        file.flush()
+        os.fsync(file.fileno())
+    try:
+        os.link(fresh, path)
+    except FileExistsError:
+        pass
+    finally:
+        fresh.unlink()
+
+
+def _fingerprint(key: Ed25519PublicKey) -> str:
+    return hashlib.sha256(key.public_bytes(Encoding.Raw, PublicFormat.Raw)).hexdigest()

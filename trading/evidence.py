@@ -1,0 +1,136 @@
+"""Evidence: a zip of one order's, or one day's, entries of the record that can be checked without this desk.
+
+It holds the entries as they are hashed, the signed checkpoints that know those hashes, the public key and a program
+that checks all of it with Python's standard library alone (`trading/verify_evidence.py`, packed as `verify.py`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import zipfile
+from collections.abc import Iterable
+from dataclasses import asdict
+from datetime import UTC, date, datetime, time, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from django.db import transaction
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from trading import audit, checkpoints, permissions
+from trading.checkpoints import Checkpoint
+from trading.models import AuditEntry, Fill, Order, Team
+from trading.models.record import canonical
+from trading.permissions import Permission
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+MOST_ENTRIES = 100_000
+VERIFIER = Path(__file__).with_name("verify_evidence.py")
+README = """Evidence out of the record of {team}: {what}.
+
+Check it with Python 3.9 or newer, nothing else:   python verify.py
+
+What it proves: the desk whose signing key has the fingerprint below had exactly these entries in its record when it
+signed the checkpoints in checkpoints.jsonl; none of them was changed, put in or moved since, and this package is as
+the desk made it.
+What it does not prove: that an entry was true when it was written, that the clock was right, that there are no other
+entries (for a day: that none is missing between the first and the last row number given is checked), or whose key it
+is. Compare the fingerprint with the one that the desk's owner noted elsewhere:
+
+    {fingerprint}
+"""
+
+
+class EvidenceRefused(Exception):
+    """No package is made; the text is one sentence for a person."""
+
+
+def of_order(actor: User, *, order: Order) -> bytes:
+    """Return the package of one order. Raises EvidenceRefused, CheckpointRefused, Http404 or PermissionDenied."""
+    entries = AuditEntry.objects.filter(team=order.team)
+    mine = entries.filter(subject=f"order:{order.pk}")
+    fills = [f"fill:{pk}" for pk in Fill.objects.filter(order=order).values_list("pk", flat=True)]
+    found = mine | entries.filter(subject__in=fills)
+    return _package(actor, order.team, found, what=f"order {order.pk}", is_range=False)
+
+
+def of_day(actor: User, *, team: Team, day: date) -> bytes:
+    """Return the package of one day, midnight to midnight UTC. Raises as `of_order` does."""
+    start = datetime.combine(day, time(), UTC)
+    found = AuditEntry.objects.filter(team=team, at__gte=start, at__lt=start + timedelta(days=1))
+    return _package(actor, team, found, what=f"{day.isoformat()}, midnight to midnight UTC", is_range=True)
+
+
+def _package(actor: User, team: Team, found: QuerySet[AuditEntry], *, what: str, is_range: bool) -> bytes:
+    permissions.require(actor, team, Permission.SEE_AUDIT)
+    permissions.require(actor, team, Permission.EXPORT_HISTORY)
+    entries = list(found.order_by("number")[: MOST_ENTRIES + 1])
+    if not entries:
+        raise EvidenceRefused("The record has no entry of that.")
+    if len(entries) > MOST_ENTRIES:
+        raise EvidenceRefused(f"That is more than {MOST_ENTRIES} entries: take a shorter time.")
+    checkpoints.make(team)
+    numbers = {entry.number for entry in entries}
+    files = {
+        "entries.jsonl": _lines(_as_hashed(entry) for entry in entries),
+        "checkpoints.jsonl": _lines(asdict(line) for line in _covering(team, numbers)),
+        "public_key.pem": checkpoints.public_key(),
+        "verify.py": VERIFIER.read_bytes(),
+        "README.txt": README.format(team=team.name, what=what, fingerprint=checkpoints.fingerprint()).encode(),
+    }
+    manifest = {
+        "team": str(team.pk),
+        "team_name": team.name,
+        "what": what,
+        "is_range": is_range,
+        "made_at": timezone.now().isoformat(),
+        "made_by": actor.get_username(),
+        "key": checkpoints.fingerprint(),
+        "files": {name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
+    }
+    files["manifest.json"] = canonical(manifest).encode()
+    files["manifest.sig"] = checkpoints.sign(files["manifest.json"]).hex().encode()
+    with transaction.atomic():
+        audit.record("audit.exported", actor, team=team, facts={"what": what, "entries": len(entries)})
+    return _zipped(files)
+
+
+def _as_hashed(entry: AuditEntry) -> dict[str, Any]:
+    """Return an entry with the fields over which its hash goes, and the two hashes."""
+    return {
+        "row": {
+            "team": str(entry.team_id),
+            "number": entry.number,
+            "at": entry.at.astimezone(UTC).isoformat(),
+            "environment": entry.environment,
+            "actor": entry.actor_id,
+            "actor_name": entry.actor_name,
+            "action": entry.action,
+            "subject": entry.subject,
+            "facts": entry.facts,
+        },
+        "previous_hash": entry.previous_hash,
+        "hash": entry.hash,
+    }
+
+
+def _covering(team: Team, numbers: set[int]) -> list[Checkpoint]:
+    lines = (line for line in checkpoints.read() if line.team == str(team.pk))
+    return [line for line in lines if any(line.first <= number <= line.number for number in numbers)]
+
+
+def _lines(rows: Iterable[dict[str, Any]]) -> bytes:
+    return "".join(json.dumps(row, sort_keys=True, separators=(",", ":")) + "\n" for row in rows).encode()
+
+
+def _zipped(files: dict[str, bytes]) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(f"evidence/{name}", content)
+    return packed.getvalue()

@@ -1,0 +1,159 @@
+"""Who belongs to a team, in which role, and what becomes of somebody's orders and sessions when they go.
+
+A team has an owner at every moment. Each change is one transaction under the team's lock, its audit row in it; open
+sockets close within seconds, because their right to be open is asked for again and again.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.db import transaction
+from django.utils import timezone
+
+from trading import audit, permissions, sessions
+from trading.models import Invitation, LogInLink, Membership, Order, Team
+from trading.permissions import Permission
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+Role = Membership.Role
+HIGH = frozenset({Role.OWNER, Role.ADMIN})  # only an owner gives and takes these
+
+
+class PeopleRefused(Exception):
+    """Something about a person was refused; the text is one sentence for a person."""
+
+
+def needed(*roles: str) -> Permission:
+    """Return the permission that it takes to give or take these roles."""
+    return Permission.CHANGE_ADMINS if HIGH & set(roles) else Permission.CHANGE_MEMBERS
+
+
+def change_role(actor: User, *, membership: Membership, role: str) -> None:
+    """Give a member another role. Raises PeopleRefused, Http404 or PermissionDenied."""
+    before = membership.role
+    with transaction.atomic():
+        team = _locked(membership.team)
+        permissions.require(actor, team, needed(before, role))
+        if role not in Role.values:
+            raise PeopleRefused("There is no such role.")
+        _change(membership, {"is_active": True, "role": before}, role=role)
+        _keep_an_owner(team)
+        facts = {"user": membership.user.get_username(), "from": before, "to": role}
+        audit.record("member.changed", actor, team=team, subject=membership, facts=facts)
+
+
+def pause(actor: User, *, membership: Membership, handed_to: User | None) -> None:
+    """Keep a member out until they are let in again; who has working orders hands them over. Raises as `remove`."""
+    _leave(actor, membership, "member.paused", handed_to=handed_to)
+
+
+def remove(actor: User, *, membership: Membership, handed_to: User | None) -> None:
+    """Take somebody out of the team. Raises PeopleRefused, Http404 or PermissionDenied.
+
+    Their sessions end unless they are in another team; working orders stay at the exchange, and `handed_to` looks
+    after them: may cancel them as their own.
+    """
+    _leave(actor, membership, "member.removed", handed_to=handed_to, left_at=timezone.now())
+
+
+def resume(actor: User, *, membership: Membership) -> None:
+    """Let a paused member in again, in the same role. Raises PeopleRefused, Http404 or PermissionDenied."""
+    with transaction.atomic():
+        team = _locked(membership.team)
+        permissions.require(actor, team, needed(membership.role))
+        _change(membership, {"is_active": False, "left_at": None}, is_active=True, handed_to=None)
+        facts = {"user": membership.user.get_username(), "role": membership.role}
+        audit.record("member.resumed", actor, team=team, subject=membership, facts=facts)
+
+
+def working_orders(membership: Membership) -> list[Order]:
+    """Return the orders that somebody looks after and whose end is not known."""
+    away = Membership.objects.filter(team=membership.team, is_active=False, handed_to=membership.user)
+    people = [membership.user_id, *away.values_list("user_id", flat=True)]
+    return list(Order.objects.filter(team=membership.team, placed_by_id__in=people).open().order_by("created_at"))
+
+
+def successors(membership: Membership) -> list[Membership]:
+    """Return the members who could look after somebody's orders."""
+    others = Membership.objects.select_related("user", "team").filter(
+        team=membership.team, is_active=True, user__is_active=True
+    )
+    may = (other for other in others.exclude(pk=membership.pk).order_by("user__username"))
+    return [other for other in may if permissions.may(other, Permission.CANCEL_OWN_ORDER)]
+
+
+def check_not_last_owner(person: User) -> None:
+    """Raise PeopleRefused for somebody without whom a team would have no owner who can log in."""
+    for owned in Membership.objects.select_related("team").filter(user=person, role=Role.OWNER, is_active=True):
+        others = Membership.objects.filter(team=owned.team, role=Role.OWNER, is_active=True, user__is_active=True)
+        if not others.exclude(user=person).exists():
+            raise PeopleRefused(f"{owned.team} has no other owner: it would be without one.")
+
+
+def record_lock(actor: User, *, person: User) -> None:
+    """Write in the caller's transaction that an account was locked or unlocked; a locked one's sessions end."""
+    ended = 0 if person.is_active else sessions.end_all(person)
+    facts = {"user": person.get_username(), "may_log_in": person.is_active, "sessions_ended": ended}
+    for membership in Membership.objects.select_related("team").filter(user=person).order_by("team_id"):
+        audit.record("person.locked", actor, team=membership.team, facts=facts)
+
+
+def _leave(actor: User, membership: Membership, action: str, *, handed_to: User | None, **columns: Any) -> None:
+    with transaction.atomic():
+        team = _locked(membership.team)
+        permissions.require(actor, team, needed(membership.role))
+        if membership.user_id == actor.pk:
+            raise PeopleRefused("Somebody else has to do this: nobody locks themselves out.")
+        orders = working_orders(membership)
+        _check_successor(membership, handed_to, orders)
+        was = {"role": membership.role, "is_active": membership.is_active, "left_at": None}
+        _change(membership, was, is_active=False, handed_to=handed_to, **columns)
+        _keep_an_owner(team)
+        Membership.objects.filter(team=team, handed_to=membership.user).update(handed_to=handed_to)
+        ended = _end_ways_in(membership)
+        facts = {
+            "user": membership.user.get_username(),
+            "role": membership.role,
+            "handed_to": handed_to.get_username() if handed_to else "",
+            "orders": [str(order.pk) for order in orders],
+            "sessions_ended": ended,
+        }
+        audit.record(action, actor, team=team, subject=membership, facts=facts)
+
+
+def _check_successor(membership: Membership, handed_to: User | None, orders: list[Order]) -> None:
+    if handed_to is None and orders:
+        raise PeopleRefused(f"Say who looks after the {len(orders)} working orders of {membership.user}.")
+    if handed_to is not None and handed_to.pk not in {other.user_id for other in successors(membership)}:
+        raise PeopleRefused("Orders can be handed only to a member who may cancel orders.")
+
+
+def _end_ways_in(membership: Membership) -> int:
+    """End what would let the person in again: invitations they made and, without another team, sessions and links."""
+    open_invitations = Invitation.objects.filter(team=membership.team, used_at=None, withdrawn_at=None)
+    open_invitations.filter(invited_by=membership.user).update(withdrawn_at=timezone.now())
+    if Membership.objects.filter(user=membership.user, is_active=True).exists():
+        return 0
+    LogInLink.objects.filter(user=membership.user, used_at=None).delete()
+    return sessions.end_all(membership.user)
+
+
+def _locked(team: Team) -> Team:
+    """Return the team's row, held until the transaction ends: two owners cannot remove each other at once."""
+    return Team.objects.select_for_update(no_key=True).get(pk=team.pk)
+
+
+def _change(membership: Membership, was: dict[str, Any], **columns: Any) -> None:
+    """Change a membership that is as we know it, or raise PeopleRefused."""
+    if not Membership.objects.filter(pk=membership.pk, **was).update(**columns):
+        raise PeopleRefused("Somebody else changed this member meanwhile: look at the page again.")
+    membership.refresh_from_db()
+
+
+def _keep_an_owner(team: Team) -> None:
+    owners = Membership.objects.filter(team=team, role=Role.OWNER, is_active=True, user__is_active=True)
+    if not owners.exists():
+        raise PeopleRefused("A team needs an owner: make somebody else an owner first.")

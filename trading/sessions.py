@@ -1,0 +1,228 @@
+"""Log-ins of people: where they came from, which team they act in, how long ago somebody proved to be there.
+
+A session that was idle for 30 minutes sees everything and trades nothing until its person has proved it again; what is
+dangerous asks for a proof of the last five minutes. Proofs are allauth's records: password, second factor, passkey.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+from allauth.account.authentication import get_authentication_records
+from allauth.mfa.models import Authenticator
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.auth.models import User
+from django.contrib.auth.signals import user_logged_in, user_login_failed
+from django.contrib.sessions.models import Session
+from django.db import transaction
+from django.dispatch import receiver
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.deprecation import MiddlewareMixin
+
+from trading import audit
+from trading.models import ApiKey, DeskSession, Membership, Team
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+
+IDLE = timedelta(minutes=30)
+FRESH = timedelta(minutes=5)
+NOTED_EVERY_SECONDS = 60
+# the session's own notes
+TEAM, BEGAN_AT, ENDS_AT, ACTED_AT, LOCKED_AT = "team", "began_at", "ends_at", "acted_at", "trading_locked_at"
+LOCKED = "Trading is locked after 30 minutes without you: confirm that it is you."
+
+
+class DeskSessions(MiddlewareMixin):
+    """Puts the session's team on the person, and notes when a person last did something here."""
+
+    def process_request(self, request: HttpRequest) -> None:
+        """Look at each request; what scripts fetch by themselves is no sign of a person."""
+        if not request.session.session_key:
+            return
+        if team := request.session.get(TEAM):
+            request.user.chosen_team = team  # type: ignore[union-attr]
+        is_script = request.method == "GET" and request.headers.get("Sec-Fetch-Dest") == "empty"
+        if not is_script and not request.path.startswith(settings.STATIC_URL):
+            touch(request)
+
+
+def touch(request: HttpRequest) -> None:
+    """Note that a person was here; after 30 minutes without one, lock trading in this session."""
+    if not request.user.is_authenticated:
+        return
+    now, acted_at = time.time(), request.session.get(ACTED_AT)
+    if ENDS_AT not in request.session:  # each save would put the end off, and a session has one
+        ends_at = request.session.get(BEGAN_AT, now) + settings.SESSION_COOKIE_AGE
+        request.session[ENDS_AT] = ends_at
+        request.session.set_expiry(datetime.fromtimestamp(ends_at, UTC))
+    if acted_at is not None and now - acted_at < NOTED_EVERY_SECONDS:
+        return
+    if acted_at is not None and now - acted_at > IDLE.total_seconds():
+        request.session[LOCKED_AT] = now
+    request.session[ACTED_AT] = now
+    DeskSession.objects.filter(session_key=request.session.session_key).update(seen_at=timezone.now())
+
+
+# --- proofs --------------------------------------------------------------------------------------------------
+
+
+def is_locked(request: HttpRequest) -> bool:
+    """Say whether this session was idle and nobody has proved to be there since."""
+    locked_at = request.session.get(LOCKED_AT)
+    if locked_at is None or not _can_prove(request.user):
+        return False
+    return _proved_at(request) < float(locked_at)
+
+
+def is_fresh(request: HttpRequest) -> bool:
+    """Say whether the person proved within five minutes to be there, by the strongest means that is asked of them."""
+    if settings.ENVIRONMENT == "sandbox" and not _can_prove(request.user):
+        return True  # the first owner of a new desk, who came by the link and has no password yet
+    return time.time() - _proved_at(request) < FRESH.total_seconds()
+
+
+def missing_proof(request: HttpRequest, *, back_to: str) -> HttpResponse | None:
+    """Return the way to a fresh proof for a POST that comes without one, else None. Ask after the permission."""
+    if request.method != "POST" or is_fresh(request):
+        return None
+    return ask_for_proof(request, back_to=back_to)
+
+
+def ask_for_proof(request: HttpRequest, *, back_to: str) -> HttpResponse:
+    """Send the person to prove that they are there, and back. What was posted is not kept: it may be a secret."""
+    messages.info(request, "Confirm that it is you; then do it once more.")
+    return redirect(proof_url(request, back_to=back_to))
+
+
+def proof_url(request: HttpRequest, *, back_to: str) -> str:
+    """Return where this person proves to be there: the second factor where there is one, else the password."""
+    if has_second_factor(request.user):
+        name = "mfa_reauthenticate"
+    elif settings.ENVIRONMENT == "production":
+        name = "mfa_index"
+    else:
+        name = "account_reauthenticate" if request.user.has_usable_password() else "trading:first_password"  # type: ignore[union-attr]
+    return f"{reverse(name)}?{urlencode({'next': back_to})}"
+
+
+def has_second_factor(user: AbstractBaseUser | AnonymousUser) -> bool:
+    """Say whether a log-in of this person asks for more than a password."""
+    kinds = [Authenticator.Type.TOTP, Authenticator.Type.WEBAUTHN]
+    return user.is_authenticated and Authenticator.objects.filter(user_id=user.pk, type__in=kinds).exists()
+
+
+def lacks_second_factor(user: AbstractBaseUser | AnonymousUser, team: Team) -> bool:
+    """Say whether a person has to set up a second factor first: real money can be moved with a key of the team."""
+    if settings.ENVIRONMENT != "production":
+        return False
+    usable = ApiKey.objects.filter(account__team=team, environment="production", state=ApiKey.State.ACTIVE)
+    return usable.exists() and not has_second_factor(user)
+
+
+def _can_prove(user: AbstractBaseUser | AnonymousUser) -> bool:
+    return user.has_usable_password() or has_second_factor(user)  # type: ignore[union-attr]
+
+
+def _proved_at(request: HttpRequest) -> float:
+    """Return when the person last proved to be there, in seconds since 1970; 0 for never.
+
+    Beside the sandbox a person with a second factor proves it with that, and in production nothing else counts.
+    """
+    is_strict = settings.ENVIRONMENT == "production" or (
+        settings.ENVIRONMENT != "sandbox" and has_second_factor(request.user)
+    )
+    records = get_authentication_records(request, request.user)
+    counted = [record for record in records if not is_strict or record.get("method") == "mfa"]
+    return max((float(record["at"]) for record in counted), default=0.0)
+
+
+# --- the list of sessions --------------------------------------------------------------------------------------
+
+
+def of(users: Any) -> list[DeskSession]:
+    """Return the sessions of some people that still stand, the last used first."""
+    found = list(DeskSession.objects.select_related("user").filter(user__in=users).order_by("-seen_at"))
+    keys = {session.session_key for session in found}
+    live = Session.objects.filter(session_key__in=keys, expire_date__gt=timezone.now())
+    standing = set(live.values_list("session_key", flat=True))
+    return [session for session in found if session.session_key in standing]
+
+
+def end(actor: AbstractBaseUser, *, session: DeskSession, team: Team) -> None:
+    """End a session now; its sockets close within seconds. Who may end whose is asked before this."""
+    with transaction.atomic():
+        Session.objects.filter(session_key=session.session_key).delete()
+        DeskSession.objects.filter(pk=session.pk).delete()
+        facts = {"user": session.user.get_username(), "address": session.address}
+        audit.record("session.ended", actor, team=team, facts=facts)
+
+
+def end_all(user: AbstractBaseUser, *, but: str | None = None) -> int:
+    """End all sessions of a person, in the caller's transaction, and return how many there were."""
+    ended = DeskSession.objects.filter(user_id=user.pk).exclude(session_key=but or "")
+    keys = list(ended.values_list("session_key", flat=True))
+    Session.objects.filter(session_key__in=keys).delete()
+    ended.delete()
+    return len(keys)
+
+
+def choose_team(request: HttpRequest, team_id: uuid.UUID) -> bool:
+    """Act in another of one's teams from now on in this session; False where one is not in it.
+
+    The session gets a new key, so that sockets of pages that show the other team close within seconds.
+    """
+    if not Membership.objects.filter(user_id=request.user.pk or 0, team_id=team_id, is_active=True).exists():
+        return False
+    before = request.session.session_key
+    request.session[TEAM] = str(team_id)
+    request.session.cycle_key()
+    DeskSession.objects.filter(session_key=before).update(session_key=request.session.session_key)
+    return True
+
+
+@receiver(user_logged_in)
+def _started(sender: Any, request: HttpRequest, user: User, **kwargs: Any) -> None:
+    key = request.session.session_key
+    if key is None:
+        return
+    request.session[BEGAN_AT] = request.session[ACTED_AT] = time.time()
+    request.session.pop(ENDS_AT, None)
+    now = timezone.now()
+    columns = {
+        "user": user,
+        "address": address_of(request),
+        "agent": request.headers.get("User-Agent", "")[:200],
+        "started_at": now,
+        "seen_at": now,
+    }
+    with transaction.atomic():
+        DeskSession.objects.update_or_create(session_key=key, defaults=columns)
+        _record("session.started", user, actor=user, facts={"address": columns["address"]})
+
+
+@receiver(user_login_failed)
+def _failed(sender: Any, credentials: dict[str, Any], request: HttpRequest | None = None, **kwargs: Any) -> None:
+    name = str(credentials.get("username") or "")
+    user = User.objects.filter(username=name).first()
+    if user is not None:
+        _record("session.failed", user, actor=None, facts={"user": name, "address": address_of(request)})
+
+
+def _record(action: str, user: User, *, actor: User | None, facts: dict[str, Any]) -> None:
+    """Write to the chain of each team the person belongs to."""
+    for membership in Membership.objects.select_related("team").filter(user=user, is_active=True).order_by("team_id"):
+        audit.record(action, actor, team=membership.team, facts=facts)
+
+
+def address_of(request: HttpRequest | None) -> str:
+    """Return the address a request came from, as the server saw it; what a header claims is not believed."""
+    return str(request.META.get("REMOTE_ADDR", ""))[:45] if request is not None else ""
