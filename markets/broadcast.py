@@ -10,7 +10,7 @@ from typing import Any
 
 from markets.events import BeatFrame, Entry, ErrorFrame, HubFrames, encode
 from markets.intake import Intake
-from markets.livebook import LiveBook, Moment
+from markets.livebook import Label, LiveBook, Moment
 from markets.wishes import Wishes
 
 BEAT_MS = 1_000
@@ -30,6 +30,7 @@ class Broadcast:
         self._tops_moved: set[str] = set()
         self._tops_at = 0
         self._beat_at = -BEAT_MS
+        self._upstream_told: Label | None = None
 
     # --- what hubs say ---------------------------------------------------------------------------
 
@@ -75,6 +76,8 @@ class Broadcast:
     def next_due(self, intake: Intake, now: Moment) -> int:
         """Return when to look again if nothing happens before, on the clock that never jumps."""
         if self._asked or self._trades_asked or self._tops_owed or self._refusals:
+            return now.mono
+        if intake.upstream != self._upstream_told:
             return now.mono
         due = [self._beat_at + BEAT_MS]
         due += [intake.books[ticker].due_at(now, intake.upstream) or now.mono for ticker in intake.dirty]
@@ -132,9 +135,10 @@ class Broadcast:
         return [entry for entry in taken if entry is not None]
 
     def _beat(self, intake: Intake, now: Moment) -> BeatFrame | None:
-        if now.mono - self._beat_at < BEAT_MS:
+        """Return the second's beat, or one between the seconds when the way upstream is not as it was told."""
+        if now.mono - self._beat_at < BEAT_MS and intake.upstream == self._upstream_told:
             return None
-        self._beat_at = now.mono
+        self._beat_at, self._upstream_told = now.mono, intake.upstream
         return {
             "t": "beat",
             "env": self.environment,

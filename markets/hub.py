@@ -2,13 +2,15 @@
 
 The hub holds the wishes of its browsers, tells the relay of them, and fans out what comes back: the same encoded frames
 to every browser, joined per browser and tick, and nobody waits for one of them. It is started by the first socket of
-its event loop. What it cannot know from the relay (that the relay is silent) it says itself, once a second.
+its event loop. What it cannot know from the relay (that the relay is silent) it says itself, as soon as it is so.
 """
 
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
+import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -20,15 +22,18 @@ from channels.layers import get_channel_layer
 from markets.audience import Audience, Browser
 from markets.events import BeatFrame, encode, relay_group
 from markets.lines import Line, supervise
+from markets.lookback import Questions
 from markets.outbox import Key
 
 logger = logging.getLogger(__name__)
 
 ANNOUNCE_MS = 5_000
 HURRY_MS = 1_000  # while somebody waits for a book, the wish may have been lost
-BEAT_SECONDS = 1.0
+BEAT_MS = 1_000
+LOOK_SECONDS = 0.25
 SILENT_MS = 2_000
 GATHER_SECONDS = 0.005  # a page asks for its markets one by one
+COLLECTOR = (50_000, 20, 20)  # a search for cycles among a thousand sockets holds up everybody's frames: seldom
 
 
 def monotonic_ms() -> int:
@@ -45,6 +50,7 @@ class Relay:
     beat: BeatFrame | None = None
     announced_at: int | None = None
     is_changed: bool = True
+    is_told_lost: bool = False
 
 
 class Hub:
@@ -55,7 +61,9 @@ class Hub:
         self.audience = Audience()
         self.relays: dict[str, Relay] = {}
         self.line = Line(layer, "hub", self.receive)
+        self.questions = Questions()
         self.messages = 0
+        self._beaten_at = clock() - BEAT_MS
         self._stirred = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -143,6 +151,9 @@ class Hub:
 
     def receive(self, message: dict[str, Any]) -> None:
         """Fan out one tick of one relay, unless a newer relay has been heard."""
+        if message.get("type") == "hub.look":
+            self.questions.take(message)
+            return
         environment, now = message["env"], self._now()
         relay = self.relays.setdefault(environment, Relay())
         if message["fence"] < relay.fence:
@@ -208,7 +219,8 @@ class Hub:
 
     def _take_beat(self, environment: str, relay: Relay, beat: BeatFrame, touched: set[Browser]) -> None:
         before, relay.beat = relay.beat, beat
-        if before is None or before["feed"] != beat["feed"] or before["e"] != beat["e"]:
+        if before is None or _said(before) != _said(beat) or relay.is_told_lost:
+            relay.is_told_lost = False
             encoded = self._beat(environment, self._now())
             for browser in self._viewers(environment):
                 browser.outbox.put_word(encoded)
@@ -229,21 +241,37 @@ class Hub:
 
     def beat(self) -> None:
         """Tell every browser how alive its feed is, and give up those that cannot follow."""
-        now = self._now()
+        now = self._beaten_at = self._now()
         for browser in [browser for browser in self.audience.browsers if browser.outbox.is_hopeless(now)]:
             self.leave(browser)
             browser.give_up()
         beats = {environment: self._beat(environment, now) for environment in self.audience.environments()}
+        for environment in beats:
+            relay = self.relays[environment]
+            relay.is_told_lost = not self._is_heard(relay, now)
         for browser in list(self.audience.browsers):
             for environment in browser.environments:
                 browser.outbox.put_word(beats[environment])
             browser.outbox.flush()
 
+    def look(self) -> None:
+        """Beat when it is time to, and at once where a relay has fallen silent: three seconds are soon gone."""
+        now = self._now()
+        watched = [self.relays[environment] for environment in self.audience.environments()]
+        is_lost = any(not relay.is_told_lost and not self._is_heard(relay, now) for relay in watched)
+        if is_lost or now - self._beaten_at >= BEAT_MS:
+            self.beat()
+
+    def _is_heard(self, relay: Relay, now: int) -> bool:
+        if relay.beat is None or relay.heard_at is None:
+            return False
+        return now - relay.heard_at <= SILENT_MS and self.line.is_up
+
     def _beat(self, environment: str, now: int) -> str:
         relay = self.relays.setdefault(environment, Relay())
         wall = time.time_ns() // 1_000_000
         silent_ms = now - relay.heard_at if relay.heard_at is not None else None
-        if relay.beat is not None and silent_ms is not None and silent_ms <= SILENT_MS and self.line.is_up:
+        if relay.beat is not None and self._is_heard(relay, now):
             return encode({**relay.beat, "at": wall, "hub_ms": silent_ms})
         why = "the feed process is silent" if self.line.is_up else "the connection to the feed process is lost"
         lost: BeatFrame = {
@@ -264,9 +292,9 @@ class Hub:
 
     async def _beat_forever(self) -> None:
         while True:
-            self.beat()
+            self.look()
             self._stirred.set()
-            await asyncio.sleep(BEAT_SECONDS)
+            await asyncio.sleep(LOOK_SECONDS)
 
     # --- what the hub asks -----------------------------------------------------------------------
 
@@ -313,6 +341,11 @@ class Hub:
             await self.line.send_group(group, {"type": "relay.trades", "hub": hub, "wanted": trades})
 
 
+def _said(beat: BeatFrame) -> tuple[str, str, str]:
+    """Return what of a beat cannot wait for the next one."""
+    return beat["feed"], beat["why"], beat["e"]
+
+
 _SLOW = encode({"t": "error", "code": "SLOW", "text": "This browser has fallen behind; its books are not up to date."})
 
 _hubs: WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = WeakKeyDictionary()
@@ -322,9 +355,22 @@ def get_hub() -> Hub:
     """Return the hub of the running loop, started if it is the first time."""
     loop = asyncio.get_running_loop()
     if loop not in _hubs:
+        _spare_colours()
+        gc.set_threshold(*COLLECTOR)
         _hubs[loop] = Hub(get_channel_layer())
         _hubs[loop].start()
     return _hubs[loop]
+
+
+def _spare_colours() -> None:
+    """Keep Daphne's protocol from colouring, for each frame, the parts of log lines that nobody writes.
+
+    That was a third of what a frame cost.
+    """
+    for name in ("autobahn.websocket.protocol", "autobahn.twisted.websocket"):
+        protocol: Any = sys.modules.get(name)
+        if protocol is not None:
+            protocol.hltype = protocol.hlval = lambda part: part
 
 
 async def stop_hub() -> None:

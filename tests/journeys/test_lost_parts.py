@@ -19,14 +19,18 @@ pytestmark = pytest.mark.browser
 
 NOTICED_MS = 3_000
 HEALED_SECONDS = 30
-LOST_LINE = re.compile(r"^WebSocket connection to 'ws://localhost:\d+/ws/(markets|desk)/' failed: ")
+LOST_LINE = re.compile(
+    r"^WebSocket connection to 'ws://localhost:\d+/ws/(markets|desk)/' failed: |"
+    r"^Failed to load resource: net::ERR_CONNECTION_REFUSED$"
+)
 
 # Writes down every change of the label that the page shows, with the page's own clock.
 RECORD = """() => {
   const label = document.querySelector('[data-testid="book-state"]');
   const seen = (globalThis.seenLabels = [{at: Date.now(), state: label.dataset.state}]);
   setInterval(() => {
-    if (label.dataset.state !== seen.at(-1).state) seen.push({at: Date.now(), state: label.dataset.state});
+    const {state} = label.dataset;
+    if (state !== seen.at(-1).state) seen.push({at: Date.now(), state});
   }, 20);
 }"""
 
@@ -39,20 +43,23 @@ def page(owner_page: Page, console: list[str]) -> Iterator[Page]:
     assert [error for error in console if not LOST_LINE.match(error)] == []
 
 
-def kill(desk: RunningDesk, part: str) -> int:
-    """End a part as a crash would; return when, in ms."""
+def break_down(desk: RunningDesk, part: str) -> int:
+    """End a part as a crash would; return when, in ms.
+
+    Valkey hangs instead: killed, it is back within a quarter of a second, and what nobody missed nobody need be told.
+    """
     at = time.time_ns() // 1_000_000
-    os.kill(desk.pids()[part], signal.SIGKILL)
+    os.kill(desk.pids()[part], signal.SIGSTOP if part == "valkey" else signal.SIGKILL)
     return at
 
 
-def wait_for_a_label(page: Page, moment_ms: int, is_it: Callable[[str], bool]) -> dict[str, Any]:
+def wait_for_a_label(page: Page, moment_ms: int, is_it: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
     """Return the first label shown after a moment that is as wanted."""
     labels: list[dict[str, Any]] = []
     deadline = time.monotonic() + HEALED_SECONDS
     while time.monotonic() < deadline:
         labels = [label for label in page.evaluate("() => globalThis.seenLabels") if label["at"] >= moment_ms]
-        if found := [label for label in labels if is_it(label["state"])]:
+        if found := [label for label in labels if is_it(label)]:
             return found[0]
         page.wait_for_timeout(50)
     raise AssertionError(f"only {labels} was shown")
@@ -67,11 +74,13 @@ def test_the_label_tells_of_a_dead_part_and_everything_goes_on_when_it_is_back(
     _, bid = open_market_with_room(page, running_desk)
     page.evaluate(RECORD)
 
-    killed_at = kill(running_desk, part)
+    lost_at = break_down(running_desk, part)
 
-    doubted = wait_for_a_label(page, killed_at, lambda state: state != "LIVE")
-    assert doubted["at"] - killed_at <= NOTICED_MS
-    wait_for_a_label(page, doubted["at"] + 1, lambda state: state == "LIVE")
+    doubted = wait_for_a_label(page, lost_at, lambda shown: shown["state"] != "LIVE")
+    assert doubted["at"] - lost_at <= NOTICED_MS
+    if part == "valkey":
+        os.kill(running_desk.pids()[part], signal.SIGKILL)
+    wait_for_a_label(page, doubted["at"], lambda shown: shown["state"] == "LIVE")
     label = page.get_by_test_id("book-state")
     expect(label).to_have_attribute("data-state", "LIVE", timeout=HEALED_SECONDS * 1000)
 

@@ -83,6 +83,7 @@ class Story:
         self.pages = [Page(self.hub) for _ in range(pages)]
         self._last: dict[str, Any] = {}
         self._is_upstream = False
+        self._epochs = 0
         self._gapped: set[str] = set()
         self._newly_gapped: set[str] = set()
 
@@ -169,7 +170,9 @@ class Story:
             self.pages.append(Page(self.hub))
 
     def epoch(self, name: str) -> None:
-        self.intake.begin_epoch(name)
+        """The relay begins anew, under a name that it never had before."""
+        self._epochs += 1
+        self.intake.begin_epoch(f"{name}-{self._epochs}")
 
     # --- the judge -------------------------------------------------------------------------------
 

@@ -105,6 +105,24 @@ def test_a_beat_comes_once_a_second_with_the_numbers_of_the_wanted_books(told: T
     }
 
 
+def test_the_way_upstream_is_told_at_once_when_it_changes(told: Told) -> None:
+    told.wish("one", books=("A",))
+    told.tick()
+    told.wait(20)
+    told.feed.disconnect("gone")
+    assert told.next_due() == 0
+
+    lost = told.tick()["one"]
+    told.wait(20)
+    told.feed.connect()
+    back = told.tick()["one"]
+
+    assert (lost["beat"]["feed"], lost["beat"]["why"]) == ("down", "connection lost: gone")
+    assert back["beat"]["feed"] == "live"
+    told.wait(20)
+    assert all(message["beat"] is None for message in told.tick().values())
+
+
 def test_a_tick_without_a_beat_carries_no_numbers(told: Told) -> None:
     told.wish("one", books=("A",))
     told.tick()

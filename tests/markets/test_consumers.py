@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -257,3 +258,25 @@ async def test_the_hub_of_a_process_is_one(connect: Any, cookie: str) -> None:
     await asyncio.gather(connect(cookie), connect(cookie))
 
     assert len(get_hub().audience.browsers) == 2
+
+
+async def test_a_pages_word_goes_to_no_thread(
+    cookie: str, connect: Callable[..., Awaitable[Socket]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    socket = await connect(cookie)
+    with monkeypatch.context() as patched:
+        patched.setattr("channels.consumer.aclose_old_connections", _never)
+        await socket.say(op="watch", env="nowhere", books=["A"])
+        assert (await socket.hear("error"))["code"] == "UNKNOWN_ENVIRONMENT"
+
+
+async def _never() -> None:
+    raise AssertionError("a thread was asked for stale connections of the database")
+
+
+async def test_daphne_colours_no_log_lines_of_frames() -> None:
+    protocol = import_module("autobahn.websocket.protocol")
+    get_hub()
+    await stop_hub()
+
+    assert protocol.hlval(7) == 7

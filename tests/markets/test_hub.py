@@ -9,7 +9,7 @@ import pytest
 
 from markets.audience import ASK_AGAIN_MS, Browser
 from markets.events import encode
-from markets.hub import ANNOUNCE_MS, HURRY_MS, SILENT_MS, Hub
+from markets.hub import ANNOUNCE_MS, BEAT_MS, HURRY_MS, SILENT_MS, Hub
 from markets.outbox import GRACE_MS, LIMIT_BYTES, Outbox
 
 
@@ -361,6 +361,40 @@ async def test_a_silent_relay_is_down_within_two_seconds(hub: Hub, time: Time) -
         ("down", SILENT_MS + 1),
     ]
     assert beats[-1]["why"] == "the feed process is silent"
+
+
+async def test_a_relay_that_falls_silent_is_told_of_between_two_beats(hub: Hub, time: Time) -> None:
+    viewer = watching(hub)
+    hub.receive(tick(feed="live", numbers={}))
+    hub.look()
+    viewer.frames("beat")
+
+    time.now += BEAT_MS
+    hub.look()
+    time.now += BEAT_MS
+    hub.look()
+    time.now += 250
+    hub.look()
+    time.now += 250
+    hub.look()
+
+    assert [(beat["feed"], beat["hub_ms"]) for beat in viewer.frames("beat")] == [
+        ("live", 1_000),
+        ("live", 2_000),
+        ("down", 2_250),
+    ]
+
+
+async def test_a_relay_that_speaks_again_is_told_of_at_once(hub: Hub, time: Time) -> None:
+    viewer = watching(hub)
+    hub.receive(tick(feed="live", numbers={}))
+    time.now += SILENT_MS + 1
+    hub.look()
+    viewer.frames("beat")
+
+    hub.receive(tick(feed="live", numbers={}))
+
+    assert [beat["feed"] for beat in viewer.frames("beat")] == ["live"]
 
 
 async def test_a_deaf_line_is_down_whatever_was_said_before(hub: Hub, line: Said) -> None:

@@ -39,7 +39,7 @@ class Timing:
     """The feed's patience, in seconds."""
 
     probe_after: float = 5.0  # of silence
-    stalled_after: float = 12.0
+    stalled_after: float = 8.0  # three seconds after a question that was not answered
     dropped_after: float = 15.0
     look_every: float = 0.25
     socket: float = 5.0
@@ -234,7 +234,8 @@ class FeedClient:
             return
         self.counts["malformed"] += 1
         logger.warning("a frame of the feed could not be read: %s", error.reason)
-        if session.note_number(error.sid, error.seq, now):
+        # What is wrong with a market's best prices casts no doubt on its book: they are of another channel.
+        if session.note_number(error.sid, error.seq, now) and error.kind != "ticker":
             self._say(events.Malformed(error.ticker, error.reason))
 
     def _why(self, reason: str) -> str:
