@@ -15,6 +15,7 @@ from django.test import Client
 from django.urls import include, path
 from django.utils import timezone
 
+from kalshiweb.lock import DataDirLock
 from trading import setup
 from trading.models import AuditEntry, LogInLink
 
@@ -258,3 +259,11 @@ def test_a_team_is_made_with_a_link_for_its_new_owner(owner: User, settings: Any
     assert "/welcome/reset-" in said
     with pytest.raises(CommandError, match="letters or digits"):
         printed("create_team", "!!!", "--owner", "nora")
+
+
+def test_a_printed_link_leads_to_the_desk_that_runs(owner: User, settings: Any) -> None:
+    data = settings.KALSHIWEB_DATA_DIR
+    assert printed("log_in_link").startswith(settings.WEB_ORIGINS[0] + "/welcome/")
+
+    with DataDirLock(data, "process 7, http://localhost:8111/"):
+        assert printed("log_in_link").startswith("http://localhost:8111/welcome/")

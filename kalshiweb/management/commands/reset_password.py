@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from kalshiweb import lock
 from trading import setup
 
 
@@ -20,8 +22,10 @@ def person(name: str) -> User:
 
 
 def address(token: str) -> str:
-    """Return the link as it is opened in a browser."""
-    return f"{settings.WEB_ORIGINS[0].rstrip('/')}/welcome/{token}"
+    """Return the link as it is opened in a browser: at the desk that runs here, whatever its port, if there is one."""
+    running = re.search(r"https?://\S+", lock.holder(settings.KALSHIWEB_DATA_DIR) or "")
+    origin = running.group() if running else settings.WEB_ORIGINS[0]
+    return f"{origin.rstrip('/')}/welcome/{token}"
 
 
 class Command(BaseCommand):
