@@ -32,12 +32,16 @@ def desk(request: HttpRequest) -> dict[str, Any]:
             "role": membership.role if membership else None,
             "may_see_record": permissions.may(membership, Permission.SEE_OWN_AUDIT),
             "other_teams": permissions.other_teams(membership),
-            "initials": initials(request.user.get_username()) if request.user.is_authenticated else "",
+            "initials": initials(_name(request)) if _name(request) else "",
         }
     }
 
 
 def _membership(request: HttpRequest) -> Membership | None:
-    if not request.user.is_authenticated:
-        return None
-    return permissions.current_membership(request.user)
+    user = getattr(request, "user", None)  # an answer to a request for another host comes before there is one
+    return permissions.current_membership(user) if user is not None else None
+
+
+def _name(request: HttpRequest) -> str:
+    user = getattr(request, "user", None)
+    return user.get_username() if user is not None and user.is_authenticated else ""

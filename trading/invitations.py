@@ -60,7 +60,7 @@ def withdraw(actor: User, *, invitation: Invitation) -> None:
     """End an invitation that nobody has used. Raises InvitationRefused, Http404 or PermissionDenied."""
     with transaction.atomic():
         permissions.require(actor, invitation.team, _needed(invitation.role))
-        if not _open().filter(pk=invitation.pk).update(withdrawn_at=timezone.now()):
+        if not _end(invitation, withdrawn_at=timezone.now()):
             raise InvitationRefused("The invitation is over already.")
         audit.record(
             "invitation.withdrawn", actor, team=invitation.team, subject=invitation, facts={"for": invitation.for_whom}
@@ -106,7 +106,7 @@ def accept_new(token: str, *, username: str, password: str) -> User:
 
 def _join(user: User, invitation: Invitation) -> Membership:
     """Use the invitation up and let the person in; somebody who had left comes back in the new role."""
-    if not _open().filter(pk=invitation.pk).update(used_at=timezone.now(), used_by=user):
+    if not _end(invitation, used_at=timezone.now(), used_by=user):
         raise InvitationRefused(GONE)
     membership = Membership.objects.filter(team=invitation.team, user=user).first()
     if membership is None:
@@ -121,6 +121,16 @@ def _join(user: User, invitation: Invitation) -> Membership:
     facts = {"user": user.get_username(), "role": invitation.role, "invited_by": invitation.invited_by.get_username()}
     audit.record("member.joined", user, team=invitation.team, subject=membership, facts=facts)
     return membership
+
+
+def _end(invitation: Invitation, **columns: object) -> bool:
+    """End an invitation that nobody has ended; of two at once one does.
+
+    The row's own columns alone are asked: PostgreSQL looks at those again when it has waited for the row, while the
+    rows of a join would be those of before.
+    """
+    still = Invitation.objects.filter(pk=invitation.pk, used_at=None, withdrawn_at=None, expires_at__gt=timezone.now())
+    return bool(still.update(**columns))
 
 
 def _check_name(user: User) -> None:

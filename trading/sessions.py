@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from allauth.account.authentication import get_authentication_records
+from allauth.account.signals import password_changed
 from allauth.mfa.models import Authenticator
+from allauth.mfa.signals import authenticator_added, authenticator_removed, authenticator_reset
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.models import User
@@ -215,6 +217,32 @@ def _failed(sender: Any, credentials: dict[str, Any], request: HttpRequest | Non
     user = User.objects.filter(username=name).first()
     if user is not None:
         _record("session.failed", user, actor=None, facts={"user": name, "address": address_of(request)})
+
+
+@receiver([authenticator_added, authenticator_removed, authenticator_reset])
+def _second_factor_changed(
+    sender: Any, request: HttpRequest, user: User, authenticator: Authenticator, signal: Any, **kwargs: Any
+) -> None:
+    """Write it down, and end the person's other sessions: they were opened with what was there before."""
+    done = {id(authenticator_added): "added", id(authenticator_removed): "removed"}.get(id(signal), "made anew")
+    with transaction.atomic():
+        ended = end_all(user, but=request.session.session_key)
+        facts = {"kind": authenticator.type, "done": done, "sessions_ended": ended}
+        _record("session.second_factor", user, actor=user, facts=facts)
+
+
+@receiver(password_changed)
+def _password_changed(sender: Any, request: HttpRequest, user: User, **kwargs: Any) -> None:
+    _record("login.password_set", user, actor=user, facts={"user": user.get_username()})
+
+
+def forget_second_factor(user: User) -> int:
+    """Take a person's second factors away for the operator; the password is still needed, and all sessions end."""
+    with transaction.atomic():
+        gone: int = Authenticator.objects.filter(user=user).delete()[0]
+        facts = {"user": user.get_username(), "done": "taken away by the operator", "sessions_ended": end_all(user)}
+        _record("session.second_factor", user, actor=None, facts=facts)
+    return gone
 
 
 def _record(action: str, user: User, *, actor: User | None, facts: dict[str, Any]) -> None:

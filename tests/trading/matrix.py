@@ -284,6 +284,9 @@ ASYNC = """
 # route                        method case    owner admin trader viewer auditor stranger nobody removed locked root
 markets:book                   POST   -         405   405    405    405     405      405    405     405    405  405
 markets:trades                 POST   -         405   405    405    405     405      405    405     405    405  405
+markets:lookback               POST   -         405   405    405    405     405      405    405     405    405  405
+markets:lookback               GET    -         400   400    400    400     400      400  login     400  login  400
+markets:lookback               GET    moon      404   404    404    404     404      404  login     404  login  404
 markets:book                   GET    moon      404   404    404    404     404      404  login     404  login  404
 markets:trades                 GET    moon      404   404    404    404     404      404  login     404  login  404
 """

@@ -20,24 +20,20 @@ from django.db import DatabaseError, connection, transaction
 from pytest_django.fixtures import Settings
 
 import trading
+from tests.trading import keyexchange
 from tests.trading.conftest import TICKER, a_ticket, member
 from tests.trading.exchange import ScriptedExchange
+from tests.trading.keyexchange import MadeKey
 from tests.trading.test_matrix import digest
 from tests.trading.test_models import an_order
-from trading import checkpoints, evidence, invitations, keys, limits, orders, people, sessions
+from trading import checkpoints, evidence, invitations, keys, limits, orders, people, sessions, setup
+from trading.keys import KeyRefused
 from trading.limits import OwnLimits, TeamLimits
 from trading.models import Account, ApiKey, DeskSession, Invitation, Membership, Order, RiskLimit, Team
+from trading.setup import Desk
 
 # Functions that take an actor and change nothing by themselves: they write the entry, in their caller's transaction.
 WRITERS = {"trading.audit.record", "trading.audit.record_once", "trading.people.record_lock"}
-# What begins by asking the exchange for something; tests/trading/test_keys.py follows them step by step.
-AT_THE_EXCHANGE = {
-    "trading.keys.add",
-    "trading.keys.generate",
-    "trading.keys.exchange_first",
-    "trading.keys.rotate",
-    "trading.keys.resume",
-}
 
 
 class Scene:
@@ -96,6 +92,21 @@ CHANGES: dict[str, Call] = {
 }
 
 
+KeyCall = Callable[[Desk, ApiKey, MadeKey], Any]
+# What talks to the exchange about keys first: the key of the desk, and one that its owner has made there.
+KEY_CHANGES: dict[str, KeyCall] = {
+    "trading.keys.add": lambda d, key, made: keys.add(
+        d.owner, account=d.account, name="second", key_id=made.key_id, pem=made.pem
+    ),
+    "trading.keys.generate": lambda d, key, made: keys.generate(d.owner, account=d.account, name="b", signed_by=key),
+    "trading.keys.exchange_first": lambda d, key, made: keys.exchange_first(
+        d.owner, account=d.account, name="c", key_id=made.key_id, pem=made.pem
+    ),
+    "trading.keys.rotate": lambda d, key, made: keys.rotate(d.owner, key=key),
+    "trading.keys.resume": lambda d, key, made: keys.resume(d.owner, key=key),
+}
+
+
 @contextmanager
 def a_record_that_cannot_be_written() -> Iterator[None]:
     """Let the database itself refuse every new entry, as one does whose disk is full."""
@@ -135,7 +146,7 @@ def test_without_the_record_nothing_is_changed_and_no_order_leaves(
 ) -> None:
     before, requests = digest(), len(ready.sent) + ready.cancels_sent
 
-    with a_record_that_cannot_be_written(), pytest.raises(DatabaseError, match="full"), transaction.atomic():
+    with a_record_that_cannot_be_written(), pytest.raises((DatabaseError, KeyRefused)), transaction.atomic():
         CHANGES[name](scene)
 
     assert digest() == before
@@ -154,6 +165,27 @@ def test_with_the_record_each_of_them_changes_something(scene: Scene, name: str)
     assert digest() != before
 
 
+@pytest.mark.django_db
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="the refusing trigger is written for SQLite")
+@pytest.mark.parametrize("name", KEY_CHANGES)
+def test_without_the_record_no_key_is_stored_or_changed(settings: Settings, tmp_path: Any, name: str) -> None:
+    settings.KALSHIWEB_DATA_DIR = tmp_path
+    with keyexchange.running(settings) as exchange:
+        desk = setup.create_team("Alice's desk", owner="alice", environment="sandbox")
+        first, second = exchange.make_key(), exchange.make_key()
+        key = keys.add(desk.owner, account=desk.account, name="first", key_id=first.key_id, pem=first.pem)
+        if name.endswith("resume"):
+            keys.pause(desk.owner, key=key)
+        before = digest(but={"last_used_at", "probed_at"})
+
+        with a_record_that_cannot_be_written(), pytest.raises((DatabaseError, KeyRefused)):
+            KEY_CHANGES[name](desk, key, second)
+
+        assert digest(but={"last_used_at", "probed_at"}) == before
+        KEY_CHANGES[name](desk, key, second)
+        assert digest(but={"last_used_at", "probed_at"}) != before
+
+
 def functions_with_an_actor() -> set[str]:
     """Return the public functions of the desk's modules, pages aside, that somebody acts through."""
     found = {"trading.invitations.accept_new"}  # whoever acts does not exist before
@@ -169,7 +201,7 @@ def functions_with_an_actor() -> set[str]:
 
 
 def test_every_function_that_somebody_acts_through_is_tried() -> None:
-    assert functions_with_an_actor() == set(CHANGES) | WRITERS | AT_THE_EXCHANGE
+    assert functions_with_an_actor() == set(CHANGES) | set(KEY_CHANGES) | WRITERS
 
 
 def test_the_limits_of_a_scene_are_those_of_the_fixture(scene: Scene) -> None:

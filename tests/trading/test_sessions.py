@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -15,6 +14,7 @@ from allauth.mfa.totp.internal.auth import TOTP, format_hotp_value, hotp_value, 
 from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
 from django.core.cache import cache
+from django.core.management import call_command
 from django.test import Client
 from django.urls import reverse
 from pytest_django.fixtures import Settings
@@ -30,7 +30,7 @@ SECRET = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
 
 
 @pytest.fixture
-def clock() -> Iterator[time_machine.Coordinates]:
+def clock() -> Iterator[time_machine.Traveller]:
     """Stop the clock, to be moved by the test."""
     with time_machine.travel(NOW, tick=False) as moved:
         yield moved
@@ -44,7 +44,7 @@ def sign_in(name: str, **headers: Any) -> Client:
 
 
 def code_of(secret: str) -> str:
-    return format_hotp_value(hotp_value(secret, next(yield_hotp_counters_from_time())))
+    return str(format_hotp_value(hotp_value(secret, next(yield_hotp_counters_from_time()))))
 
 
 def order(browser: Client, key: str = "6f1c0f5e-6a5e-4a55-9a42-1a0f6c2f7d11") -> Any:
@@ -61,7 +61,7 @@ def change_role(browser: Client, who: User, role: str = "viewer") -> Any:
 
 
 def test_what_is_dangerous_asks_for_the_password_after_five_minutes(
-    alice: User, bob: User, clock: time_machine.Coordinates
+    alice: User, bob: User, clock: time_machine.Traveller
 ) -> None:
     browser = sign_in("alice")
     clock.shift(299)
@@ -76,7 +76,7 @@ def test_what_is_dangerous_asks_for_the_password_after_five_minutes(
 
 
 def test_the_password_given_again_leads_back_and_lets_it_pass(
-    alice: User, bob: User, clock: time_machine.Coordinates
+    alice: User, bob: User, clock: time_machine.Traveller
 ) -> None:
     browser = sign_in("alice")
     clock.shift(301)
@@ -98,7 +98,7 @@ def test_the_password_given_again_leads_back_and_lets_it_pass(
         ("team_settings", {"name": "Ours"}),
     ],
 )
-def test_each_of_them_asks(alice: User, clock: time_machine.Coordinates, name: str, form: dict[str, str]) -> None:
+def test_each_of_them_asks(alice: User, clock: time_machine.Traveller, name: str, form: dict[str, str]) -> None:
     browser = sign_in("alice")
     clock.shift(301)
 
@@ -108,7 +108,7 @@ def test_each_of_them_asks(alice: User, clock: time_machine.Coordinates, name: s
 
 
 @pytest.mark.parametrize("verb", ["remove", "pause", "resume", "lend"])
-def test_each_change_of_a_key_asks(alice: User, api_key: ApiKey, clock: time_machine.Coordinates, verb: str) -> None:
+def test_each_change_of_a_key_asks(alice: User, api_key: ApiKey, clock: time_machine.Traveller, verb: str) -> None:
     browser = sign_in("alice")
     clock.shift(301)
 
@@ -119,7 +119,7 @@ def test_each_change_of_a_key_asks(alice: User, api_key: ApiKey, clock: time_mac
 
 
 def test_a_private_key_is_typed_in_only_after_the_proof(
-    alice: User, account: Account, clock: time_machine.Coordinates
+    alice: User, account: Account, clock: time_machine.Traveller
 ) -> None:
     browser = sign_in("alice")
     clock.shift(301)
@@ -131,7 +131,7 @@ def test_a_private_key_is_typed_in_only_after_the_proof(
 
 
 def test_lowering_a_limit_asks_for_nothing_and_raising_does(
-    alice: User, bob: User, clock: time_machine.Coordinates
+    alice: User, bob: User, clock: time_machine.Traveller
 ) -> None:
     membership = Membership.objects.get(user=bob)
     url, field = f"/x/sandbox/limits/members/{membership.pk}/", f"own-{membership.pk}"
@@ -161,7 +161,7 @@ def test_the_first_owner_of_a_sandbox_has_nothing_to_prove_with(alice: User, bob
 
 
 def test_thirty_idle_minutes_lock_trading_and_not_the_view(
-    ready: ScriptedExchange, alice: User, clock: time_machine.Coordinates, show_top: Any
+    ready: ScriptedExchange, alice: User, clock: time_machine.Traveller, show_top: Any
 ) -> None:
     browser = sign_in("alice")
     clock.shift(30 * 60 + 1)
@@ -177,7 +177,7 @@ def test_thirty_idle_minutes_lock_trading_and_not_the_view(
 
 
 def test_looking_at_a_page_does_not_unlock(
-    ready: ScriptedExchange, alice: User, clock: time_machine.Coordinates, show_top: Any
+    ready: ScriptedExchange, alice: User, clock: time_machine.Traveller, show_top: Any
 ) -> None:
     browser = sign_in("alice")
     clock.shift(30 * 60 + 1)
@@ -194,7 +194,7 @@ def test_looking_at_a_page_does_not_unlock(
 
 
 def test_somebody_who_is_there_is_not_locked(
-    ready: ScriptedExchange, alice: User, clock: time_machine.Coordinates, show_top: Any
+    ready: ScriptedExchange, alice: User, clock: time_machine.Traveller, show_top: Any
 ) -> None:
     browser = sign_in("alice")
     for _ in range(3):
@@ -207,7 +207,7 @@ def test_somebody_who_is_there_is_not_locked(
 
 
 def test_what_a_script_fetches_is_no_sign_of_a_person(
-    ready: ScriptedExchange, alice: User, clock: time_machine.Coordinates, show_top: Any
+    ready: ScriptedExchange, alice: User, clock: time_machine.Traveller, show_top: Any
 ) -> None:
     browser = sign_in("alice")
     for _ in range(3):
@@ -219,7 +219,7 @@ def test_what_a_script_fetches_is_no_sign_of_a_person(
 
 
 def test_a_cancel_passes_the_lock(
-    ready: ScriptedExchange, account: Account, alice: User, clock: time_machine.Coordinates
+    ready: ScriptedExchange, account: Account, alice: User, clock: time_machine.Traveller
 ) -> None:
     there = ready.place({"side": "bid", "ticker": TICKER, "price": "0.4800", "count": "10.00"})
     resting = an_order(account, placed_by=alice, exchange_order_id=there["order_id"])
@@ -231,7 +231,7 @@ def test_a_cancel_passes_the_lock(
     assert (answer.status_code, ready.cancels_sent) == (200, 1)
 
 
-def test_a_session_ends_after_twelve_hours(alice: User, clock: time_machine.Coordinates) -> None:
+def test_a_session_ends_after_twelve_hours(alice: User, clock: time_machine.Traveller) -> None:
     browser = sign_in("alice")
     for _ in range(12):
         clock.shift(61 * 60)
@@ -299,7 +299,7 @@ def test_a_recovery_code_works_once_and_is_kept_unreadable(alice: User) -> None:
 
 
 def test_in_production_a_password_is_no_fresh_proof(
-    production: Team, alice: User, bob: User, clock: time_machine.Coordinates
+    production: Team, alice: User, bob: User, clock: time_machine.Traveller
 ) -> None:
     browser = sign_in("alice")
     TOTP.activate(alice, SECRET)
@@ -417,5 +417,27 @@ def test_a_changed_password_ends_every_other_session(alice: User) -> None:
     assert there.get("/x/sandbox/").status_code == 302
 
 
-def test_time_is_told_by_the_clock_of_the_test(clock: time_machine.Coordinates) -> None:
-    assert timedelta(seconds=time.time()) == timedelta(seconds=NOW.timestamp())
+def test_a_change_of_the_second_factor_is_written_down_and_ends_other_sessions(
+    alice: User, django_capture_on_commit_callbacks: Any
+) -> None:
+    here, there = sign_in("alice"), sign_in("alice")
+    here.post("/accounts/reauthenticate/", {"password": PASSWORD})
+    page = here.get("/accounts/2fa/totp/activate/")
+    secret = page.context["form"].secret
+
+    with django_capture_on_commit_callbacks(execute=True):
+        here.post("/accounts/2fa/totp/activate/", {"code": code_of(secret)})
+
+    facts = list(AuditEntry.objects.filter(action="session.second_factor").values_list("facts", flat=True))
+    assert facts[0] == {"kind": "totp", "done": "added", "sessions_ended": 1}
+    assert there.get("/x/sandbox/").status_code == 302
+    assert here.get("/x/sandbox/").status_code == 200
+
+
+def test_the_operator_takes_a_lost_second_factor_away(alice: User) -> None:
+    TOTP.activate(alice, SECRET)
+
+    call_command("reset_second_factor", user="alice")
+
+    assert sign_in("alice").get("/x/sandbox/").status_code == 200
+    assert AuditEntry.objects.filter(action="session.second_factor", actor=None).count() == 1

@@ -125,13 +125,25 @@ def _day(text: str) -> datetime | None:
 
 
 def _facts(entry: AuditEntry) -> str:
-    """Return what an entry knows, for a line of the table."""
-    parts = []
-    for name, value in entry.facts.items():
-        shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        if shown not in {"", "[]", "null"}:
-            parts.append(f"{name.replace('_', ' ')}: {shown}")
-    return " · ".join(parts)
+    """Return what an entry knows, for a line of the table; of limits and settings what changed."""
+    facts = dict(entry.facts)
+    before, after = facts.get("from"), facts.get("to")
+    if isinstance(before, dict) and isinstance(after, dict):
+        del facts["from"], facts["to"]
+        changed = [name for name in after if after[name] != before.get(name)]
+        facts |= {name: {"from": before.get(name), "to": after[name]} for name in changed}
+    shown = [(name.replace("_", " "), _words(value)) for name, value in facts.items()]
+    return " · ".join(f"{name}: {words}" for name, words in shown if words)
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, dict) and set(value) == {"from", "to"}:
+        return f"{_words(value['from']) or '–'} → {_words(value['to']) or '–'}"
+    if isinstance(value, list):
+        return ", ".join(map(_words, value))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _people(team: Team) -> list[str]:

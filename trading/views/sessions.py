@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 
 from django.contrib import messages
+from django.contrib.auth import logout
 from django.contrib.auth.models import User
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
@@ -48,6 +49,9 @@ def session_end(request: DeskRequest, pk: uuid.UUID) -> HttpResponse:
     if session.user_id != request.user.pk:
         permissions.require(request.user, request.team, Permission.CHANGE_MEMBERS)
     desk_sessions.end(request.user, session=session, team=request.team)
+    if session.session_key == request.session.session_key:
+        logout(request)
+        return redirect("start")
     messages.success(request, f"That session of {session.user} has ended.")
     answer = redirect("trading:sessions", request.environment)
     if session.user_id != request.user.pk:

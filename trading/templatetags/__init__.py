@@ -1,0 +1,3 @@
+"""Filters of the desk's own templates."""
+
+from __future__ import annotations
