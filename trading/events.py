@@ -22,7 +22,10 @@ DOLLAR, CONTRACT, MICRODOLLAR = 10_000, 100, 1_000_000
 
 
 class OrderFrame(TypedDict):
-    """One order as it stands. `price` and `avg` are of `side`, `wire_price` of YES; `words` says the state."""
+    """One order as it stands. `price` and `avg` are of `side`, `wire_price` of YES; `words` says the state.
+
+    `who` is for reading, two people may share it; `by` is the id of the person, None for an order placed elsewhere.
+    """
 
     t: Literal["order"]
     n: int
@@ -47,6 +50,7 @@ class OrderFrame(TypedDict):
     code: str
     reason: str
     who: str
+    by: int | None
     external: bool
     cancelable: bool
     cancel_at: int | None
@@ -116,6 +120,7 @@ def order_frame(order: Order, number: int) -> OrderFrame:
         "code": order.reason_code,
         "reason": order.reason_text,
         "who": order.who,
+        "by": order.placed_by_id,
         "external": order.is_external,
         "cancelable": order.is_cancelable,
         "cancel_at": _ms(order.cancel_requested_at),

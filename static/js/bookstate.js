@@ -1,7 +1,7 @@
 // The label that says how far a market's book may be believed, and the sentence beside it.
 
 import { write } from "./dom.js";
-import { age } from "./format.js";
+import { age, clock, dayClock } from "./format.js";
 import { feed, feedLabel } from "./page.js";
 
 const SENTENCES = {
@@ -15,6 +15,17 @@ const SENTENCES = {
   REPLAY: "a recorded book, not the present; orders are not possible",
 };
 
+// The exchange's own words for where a market's life stands, for people.
+const LIFE = {
+  inactive: "the exchange has paused trading here",
+  initialized: "trading has not begun",
+  closed: "trading has ended; the result is not known yet",
+  determined: "trading has ended; the result is known and not yet paid",
+  disputed: "trading has ended; the result is disputed",
+  amended: "trading has ended; the result was corrected",
+  finalized: "settled and paid",
+};
+
 // {state, why, ageMs}: a replayed market that is otherwise live says REPLAY as its word, but keeps its state.
 export function bookLabel(ticker, nowMs) {
   const whole = feedLabel(nowMs);
@@ -23,19 +34,22 @@ export function bookLabel(ticker, nowMs) {
   // While the way up is alive, a quiet market is as fresh as the last sign of life; when it is not, its age is ours.
   const isOwn = whole.state === "LIVE" && label.state !== "LIVE";
   const ageMs = (isOwn ? label.ageMs : whole.ageMs) ?? whole.ageMs;
-  return { ...label, ageMs };
+  return { ...label, why: LIFE[label.why] ?? label.why, ageMs };
 }
 
 // Draws into the label, the sentence beside it, and what a screen reader is told: each new word once, not each age.
-export function drawBookState({ element, whyElement, saidElement }, label, { isReplay = false } = {}) {
+// `recordedMs` is when what a replay shows was so; its time stands where the age of a live book stands.
+export function drawBookState({ element, whyElement, saidElement }, label, { isReplay = false, recordedMs = null } = {}) {
   const word = isReplay && label.state === "LIVE" ? "REPLAY" : label.state;
   element.dataset.state = label.state;
   element.dataset.word = word;
   element.dataset.ageMs = label.ageMs === null ? "" : String(Math.round(label.ageMs));
   write(element.querySelector("[data-state-word]"), word);
-  write(element.querySelector("[data-state-age]"), age(label.ageMs));
-  const why = label.why || SENTENCES[word];
+  const isRecorded = word === "REPLAY" && recordedMs !== null;
+  write(element.querySelector("[data-state-age]"), isRecorded ? clock(recordedMs) : age(label.ageMs));
+  const why = label.why || (isRecorded ? `recorded ${dayClock(recordedMs)} ET, not the present; orders are not possible` : SENTENCES[word]);
   element.title = SENTENCES[word];
   write(saidElement, `The book is ${word}`);
   write(whyElement, word === "LIVE" ? "" : why);
+  whyElement.title = why;
 }

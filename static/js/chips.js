@@ -2,6 +2,7 @@
 
 import { node } from "./dom.js";
 import { contracts } from "./format.js";
+import { isMine } from "./orderwords.js";
 
 const SHOWN = new Set(["queued", "sending", "resting", "unknown", "needs_human"]);
 
@@ -11,13 +12,11 @@ export function isWorking(order) {
 
 export class Chips {
   #ladder;
-  #me;
   #places = new Map(); // "bid 5700" → Map(id → order)
   #placeOf = new Map(); // id → "bid 5700"
 
-  constructor(ladder, me) {
+  constructor(ladder) {
     this.#ladder = ladder;
-    this.#me = me;
   }
 
   take(order) {
@@ -39,10 +38,8 @@ export class Chips {
     const [name, price] = at.split(" ");
     const row = this.#ladder.row(Number(price));
     if (!row) return;
-    const orders = [...this.#places.get(at).values()].map((order) => ({ ...order, isMine: order.who === this.#me }));
-    const where = name === "bid" ? row.ourBids : row.ourAsks;
-    where.replaceChildren(...grouped(orders).map((group) => chip(group)));
-    row.setOurs(name, orders);
+    const orders = [...this.#places.get(at).values()].map((order) => ({ ...order, isMine: isMine(order) }));
+    row.setOurs(name, orders, grouped(orders).map((group) => chip(group)));
   }
 }
 
@@ -51,7 +48,7 @@ function grouped(orders) {
   const groups = new Map();
   for (const order of orders) {
     const kind = kindOf(order);
-    const key = `${order.who} ${kind}`;
+    const key = `${order.by} ${kind}`;
     const group = groups.get(key) ?? { who: order.who, isMine: order.isMine, kind, side: order.wire_side, left: 0, count: 0, filled: 0, words: [] };
     group.left += order.remaining;
     group.count += order.count;

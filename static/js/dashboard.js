@@ -9,6 +9,7 @@ import { desk, everyTick, feedLabel } from "./page.js";
 import { Attention } from "./attention.js";
 import { followTops } from "./tops.js";
 
+const MONEY_MS = 500;
 const WORDS = {
   LIVE: "every change arrives by the stream", STALE: "nothing is heard from the exchange", DOWN: "no connection",
   RESYNC: "connecting", POLLED: "asked for every few seconds",
@@ -38,8 +39,28 @@ function take(order) {
 }
 
 for (const order of [...orders].reverse()) take(order);
-desk.listen((frame) => frame.t === "order" && take(frame));
-desk.onLost(() => refetchOrders("?state=working", take));
+desk.listen((frame) => {
+  if (frame.t === "order") take(frame);
+  askMoney();
+});
+desk.onLost(() => {
+  refetchOrders("?state=working", take);
+  askMoney();
+});
+
+// Positions and exposure: the server adds them up, once for what comes together.
+let moneyTimer = null;
+
+function askMoney() {
+  moneyTimer ??= setTimeout(async () => {
+    moneyTimer = null;
+    const answer = await fetch("?part=money", { headers: { Accept: "text/html" } }).catch(() => null);
+    if (!answer?.ok || answer.redirected) return;
+    // Our own server's fragment, escaped there; parsed apart, so that nothing in it can run.
+    const found = new DOMParser().parseFromString(await answer.text(), "text/html").body;
+    document.querySelector("[data-money]").replaceChildren(...found.childNodes);
+  }, MONEY_MS);
+}
 
 const state = document.querySelector("[data-feed-state]");
 everyTick((nowMs) => {

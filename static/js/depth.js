@@ -26,7 +26,8 @@ export class DepthPicture {
     const most = Math.max(1, ...[bids, asks].map((side) => sizeWithin(side, reach)));
     this.#parts.bids.setAttribute("d", steps(bids, reach, most, reach.low));
     this.#parts.asks.setAttribute("d", steps(asks, reach, most, reach.high));
-    write(this.#sum, `${contracts(sizeWithin(bids, reach))} bid, ${contracts(sizeWithin(asks, reach))} asked, ${cents(reach.low)} to ${cents(reach.high)}`);
+    if (!bids.length && !asks.length) return write(this.#sum, "nothing stands in the book");
+    return write(this.#sum, `${contracts(sizeWithin(bids, reach))} bid, ${contracts(sizeWithin(asks, reach))} asked, ${cents(reach.low)} to ${cents(reach.high)}`);
   }
 
   #path(name) {

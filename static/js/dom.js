@@ -20,7 +20,13 @@ export function readJson(id) {
 const FLASH_MS = 300;
 const stillness = matchMedia("(prefers-reduced-motion: reduce)");
 
+const flashing = new WeakSet();
+
 // Marks a change by its side's tint, which fades. An animation of its own: restarting a class would force a layout.
+// What is still tinted is left to fade: a busy cell would pile up animations.
 export function flash(element, side) {
-  if (!stillness.matches) element.animate([{ backgroundColor: `var(--${side}bar)` }, {}], FLASH_MS);
+  if (stillness.matches || flashing.has(element)) return;
+  flashing.add(element);
+  const tint = element.animate([{ backgroundColor: `var(--${side}bar)` }, {}], FLASH_MS);
+  tint.onfinish = tint.oncancel = () => flashing.delete(element);
 }

@@ -25,6 +25,18 @@ export function dollars(micros) {
   return `${value < 0n ? MINUS : ""}$${decimal(value < 0n ? -value : value, 6, 2)}`;
 }
 
+// A gain or a loss, down to the cent that is certain: "+$7.20", "−$0.80".
+export function signedDollars(micros) {
+  const cents = Math.floor(micros / 10_000);
+  return `${cents > 0 ? "+" : ""}${dollars(BigInt(cents) * 10_000n)}`;
+}
+
+// The same for a narrow column: "+47.20", "−1,230".
+export function gain(micros) {
+  const words = signedDollars(micros).replace("$", "");
+  return Math.abs(micros) < 1_000_000_000 ? words : words.split(".")[0];
+}
+
 export function side(name) {
   return SIDES[name];
 }
@@ -46,6 +58,16 @@ const CLOCK = new Intl.DateTimeFormat("en-GB", {
 
 export function clock(ms) {
   return CLOCK.format(ms);
+}
+
+const DAY_CLOCK = new Intl.DateTimeFormat("en-GB", {
+  timeZone: "America/New_York", day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", second: "2-digit",
+  hourCycle: "h23",
+});
+
+// "24 Nov, 13:58:02"
+export function dayClock(ms) {
+  return DAY_CLOCK.format(ms);
 }
 
 // "57.5" → 5750, "1,000" → 100000 with two digits; null where it is not such a number.

@@ -1,79 +1,121 @@
-// Draws one market's book into its ladder, at most once a frame of the screen, touching only what changed.
+// Draws one market's book into its ladder, at most once a frame of the screen, touching only what changed and is seen.
 
+import { node } from "./dom.js";
 import { gridPrices, LadderRow } from "./ladderrows.js";
 
-const ROW_PX = 24;
-const MARGIN_ROWS = 2;
+const MARGIN_ROWS = 3;
+const CHUNK_ROWS = 25; // left out of layout together while none of them is near the view
 
 export class Ladder {
   #root;
   #scroll;
-  #rows = new Map(); // price → LadderRow
-  #prices;
-  #shown = { bids: new Map(), asks: new Map() };
+  #rows; // LadderRow, highest YES price first, whatever the view
+  #byPrice;
+  #side = "yes"; // whose prices are large and whose bids stand left
   #best = { bid: null, ask: null };
-  #pending = null; // the book to draw with the next frame
+  #book = null; // to draw with the next frame
   #isCentred = false;
   #lastMark = null;
-  #cursor = null;
-  #most = 1;
-  #view = [0, 0]; // first and last row in view, a little more
+  #cursor = null; // the row that Tab reaches: where the market is, until the arrows move it
+  #view = [0, 0]; // places of the first row in view and of the one behind the last
   #frame = 0; // asked of the screen, 0 when none is
 
-  // `ranges` = [[start, end, step], …]; onPick(price, column) for a click or Enter on a row.
+  // `ranges` = [[start, end, step], …]; onPick(price, column) for a click or Enter on a row; prices are of YES.
   constructor(root, ranges, { onPick, onPoint }) {
     this.#root = root;
     this.#scroll = root.querySelector("[data-ladder-scroll]");
-    this.#prices = gridPrices(ranges).reverse();
-    const rows = document.createDocumentFragment();
-    this.#prices.forEach((price, index) => {
-      const row = new LadderRow(price, index);
-      this.#rows.set(price, row);
-      rows.append(row.element);
-    });
-    this.#scroll.append(rows);
-    this.#scroll.setAttribute("aria-rowcount", String(this.#prices.length));
+    this.#rows = gridPrices(ranges).reverse().map((price) => new LadderRow(price));
+    this.#byPrice = new Map(this.#rows.map((row) => [row.price, row]));
+    this.#scroll.setAttribute("aria-rowcount", String(this.#rows.length));
     this.#scroll.addEventListener("scroll", () => this.#looked(), { passive: true });
-    this.#scroll.addEventListener("click", (event) => this.#clicked(event, onPick));
-    this.#scroll.addEventListener("pointermove", (event) => this.#pointed(event, onPoint));
+    this.#scroll.addEventListener("click", ({ target }) => {
+      const found = place(target);
+      if (found) onPick(found.price, found.column);
+    });
+    this.#scroll.addEventListener("pointermove", ({ target }) => {
+      const found = place(target);
+      onPoint(found?.price ?? null, found?.column ?? null);
+    });
     this.#scroll.addEventListener("pointerleave", () => onPoint(null, null));
     this.#scroll.addEventListener("keydown", (event) => this.#key(event, onPick));
-    this.#moveCursor(this.#prices[Math.floor(this.#prices.length / 2)], { focus: false });
+    this.show(root.dataset.side === "no" ? "no" : "yes");
     new ResizeObserver(() => this.#looked()).observe(this.#scroll);
   }
 
   row(price) {
-    return this.#rows.get(price) ?? null;
+    return this.#byPrice.get(price) ?? null;
+  }
+
+  get side() {
+    return this.#side;
+  }
+
+  // One book, seen from YES or from NO: rows the other way round, bids left of their own price.
+  show(side) {
+    this.#side = this.#root.dataset.side = side;
+    const chunks = [];
+    this.#inOrder().forEach((row, place) => {
+      row.turn(side, place);
+      row.isStale = true;
+      if (place % CHUNK_ROWS === 0) chunks.push(chunk());
+      chunks.at(-1).append(row.element);
+    });
+    for (const one of chunks) one.style.setProperty("--rows", String(one.children.length));
+    this.#scroll.replaceChildren(...chunks);
+    this.centre();
   }
 
   draw(book) {
-    this.#pending = book;
+    this.#book = book;
+    this.#ask();
+  }
+
+  // wordsOf(price) → what closing there would bring; isGood(price) whether that is no loss. Null: nothing is held.
+  hold(wordsOf, isGood) {
+    const rows = this.#inOrder();
+    rows.forEach((row, place) => {
+      const isLast = wordsOf !== null && place + 1 < rows.length && isGood(row.price) !== isGood(rows[place + 1].price);
+      row.setGain(wordsOf === null ? "" : wordsOf(row.price), isLast);
+    });
     this.#ask();
   }
 
   // The best prices in the middle; the page does so by itself only once.
   centre() {
     const { bid, ask } = this.#best;
-    const middle = bid !== null && ask !== null ? this.#nearest((bid + ask) / 2) : this.#nearest(bid ?? ask ?? 5_000);
-    const row = this.#rows.get(middle);
-    if (!row) return;
-    this.#scroll.scrollTop = row.element.offsetTop - this.#scroll.clientHeight / 2;
-    this.#looked();
+    const middle = bid !== null && ask !== null ? (bid + ask) / 2 : (bid ?? ask ?? 5_000);
+    const above = Math.floor(this.#scroll.clientHeight / this.#rowPx() / 2); // whole rows, so that none is cut at the top
+    this.#scroll.scrollTop = (this.#place(this.#nearest(middle)) - above) * this.#rowPx();
     this.#isCentred = bid !== null || ask !== null;
+    if (!this.#scroll.contains(document.activeElement)) this.#setCursor(this.#nearest(middle));
+    this.#looked();
   }
 
-  // [price, count, side, …]: marked at its price by a triangle until the next one.
+  // Marked at its price by a triangle until the next one.
   markTrade(price, isRise) {
     this.#lastMark?.mark.removeAttribute("data-trade");
-    this.#lastMark = this.#rows.get(price) ?? null;
+    this.#lastMark = this.row(price);
     this.#lastMark?.mark.setAttribute("data-trade", isRise ? "up" : "down");
+  }
+
+  #inOrder() {
+    return this.#side === "yes" ? this.#rows : this.#rows.toReversed();
+  }
+
+  #rowPx() {
+    return this.#scroll.scrollHeight / this.#rows.length || 1;
+  }
+
+  #place(row) {
+    const found = this.#rows.indexOf(row);
+    return this.#side === "yes" ? found : this.#rows.length - 1 - found;
   }
 
   // Where the person looks, read when it changes: reading it while drawing would force a layout in every frame.
   #looked() {
-    const height = this.#scroll.firstElementChild?.offsetHeight || ROW_PX;
-    const first = Math.floor(this.#scroll.scrollTop / height) - MARGIN_ROWS;
-    this.#view = [Math.max(0, first), first + Math.ceil(this.#scroll.clientHeight / height) + 2 * MARGIN_ROWS];
+    const first = Math.floor(this.#scroll.scrollTop / this.#rowPx()) - MARGIN_ROWS;
+    const rows = Math.ceil(this.#scroll.clientHeight / this.#rowPx()) + 2 * MARGIN_ROWS;
+    this.#view = [Math.max(0, first), Math.max(0, first) + rows];
     this.#ask();
   }
 
@@ -83,98 +125,70 @@ export class Ladder {
 
   #paint() {
     this.#frame = 0;
-    const book = this.#pending;
-    this.#pending = null;
-    if (book) {
-      const isFirst = !this.#isCentred;
-      this.#apply(book, { flash: !isFirst });
-      if (isFirst) this.centre();
-    }
-    this.#scaleBars();
+    const isFirst = !this.#isCentred;
+    const changed = this.#book ? this.#apply(this.#book) : [];
+    this.#book = null;
+    if (isFirst && changed.length) this.centre();
+    const seen = this.#inOrder().slice(...this.#view);
+    const most = Math.max(1, ...seen.map((row) => row.size));
+    for (const row of seen) row.draw(most);
+    if (isFirst) return;
+    const inView = new Set(seen);
+    for (const [row, names] of changed) if (inView.has(row)) names.forEach((name) => row.flash(name));
   }
 
-  #apply(book, { flash }) {
-    const touched = new Set();
-    for (const [name, levels] of [["bids", book.bids], ["asks", book.asks]]) {
-      const shown = this.#shown[name];
-      for (const [price, size] of levels) if (shown.get(price) !== size) touched.add(price);
-      for (const price of shown.keys()) if (!levels.has(price)) touched.add(price);
+  // Every row takes its sizes; returns [row, sides] of those that changed.
+  #apply(book) {
+    const changed = [];
+    for (const row of this.#rows) {
+      const names = row.set(book.bids.get(row.price) ?? null, book.asks.get(row.price) ?? null);
+      if (names.length) changed.push([row, names]);
     }
-    for (const price of touched) {
-      const bid = book.bids.get(price) ?? null;
-      const ask = book.asks.get(price) ?? null;
-      const row = this.#rows.get(price);
-      if (!row) continue; // off the grid: the relay refuses such a book
-      const before = [this.#shown.bids.get(price) ?? null, this.#shown.asks.get(price) ?? null];
-      row.set(bid, ask);
-      if (!flash || !this.#isInView(price)) continue;
-      if (bid !== before[0] && bid !== null) row.flash("bid");
-      if (ask !== before[1] && ask !== null) row.flash("ask");
-    }
-    this.#shown = { bids: new Map(book.bids), asks: new Map(book.asks) };
-    this.#markBest(book.best());
-  }
-
-  #isInView(price) {
-    return price <= this.#prices[this.#view[0]] && price >= (this.#prices[this.#view[1]] ?? 0);
+    if (changed.length) this.#markBest(book.best());
+    return changed;
   }
 
   #markBest({ bid, ask }) {
     if (bid === this.#best.bid && ask === this.#best.ask) return;
-    this.#rows.get(this.#best.bid)?.element.classList.remove("best-bid");
-    this.#rows.get(bid)?.element.classList.add("best-bid");
-    this.#best = { bid, ask };
-    for (const [price, { element }] of this.#rows) {
-      const tone = bid !== null && price <= bid ? "yes" : ask !== null && price >= ask ? "no" : "";
-      if (element.dataset.tone !== tone) element.dataset.tone = tone;
+    for (const [name, price] of [["bid", bid], ["ask", ask]]) {
+      this.row(this.#best[name])?.element.classList.remove(`best-${name}`);
+      this.row(price)?.element.classList.add(`best-${name}`);
     }
-  }
-
-  // Bars are scaled to the largest size in view.
-  #scaleBars() {
-    let most = 1;
-    for (const price of this.#prices.slice(...this.#view)) most = Math.max(most, this.#rows.get(price).size);
-    if (most === this.#most) return;
-    this.#most = most;
-    this.#scroll.style.setProperty("--most", String(most));
+    this.#best = { bid, ask };
+    for (const row of this.#rows) {
+      row.setTone(bid !== null && row.price <= bid ? "yes" : ask !== null && row.price >= ask ? "no" : "");
+    }
   }
 
   #nearest(price) {
-    return this.#prices.reduce((best, one) => (Math.abs(one - price) < Math.abs(best - price) ? one : best));
-  }
-
-  #clicked(event, onPick) {
-    const found = place(event.target);
-    if (found) onPick(found.price, found.column);
-  }
-
-  #pointed(event, onPoint) {
-    const found = place(event.target);
-    onPoint(found?.price ?? null, found?.column ?? null);
+    return this.#rows.reduce((best, one) => (Math.abs(one.price - price) < Math.abs(best.price - price) ? one : best));
   }
 
   #key(event, onPick) {
-    const at = this.#prices.indexOf(this.#cursor);
-    const steps = { ArrowUp: -1, ArrowDown: 1, PageUp: -10, PageDown: 10, Home: -at, End: this.#prices.length - 1 - at };
+    const at = this.#place(this.#cursor);
+    const last = this.#rows.length - 1;
+    const steps = { ArrowUp: -1, ArrowDown: 1, PageUp: -10, PageDown: 10, Home: -at, End: last - at };
     if (event.key in steps) {
       event.preventDefault();
-      const to = Math.min(this.#prices.length - 1, Math.max(0, at + steps[event.key]));
-      this.#moveCursor(this.#prices[to], { focus: true });
+      this.#setCursor(this.#inOrder()[Math.min(last, Math.max(0, at + steps[event.key]))]);
+      this.#cursor.element.focus();
     } else if (event.key === "Enter" && place(event.target)) {
       event.preventDefault();
-      onPick(this.#cursor, this.#shown.asks.has(this.#cursor) ? "ask" : "bid");
+      onPick(this.#cursor.price, this.#cursor.ask !== null ? "ask" : "bid");
     }
   }
 
-  #moveCursor(price, { focus }) {
-    const before = this.#rows.get(this.#cursor);
-    if (before) before.element.tabIndex = -1;
-    this.#cursor = price;
-    const row = this.#rows.get(price);
-    if (!row) return;
+  #setCursor(row) {
+    if (this.#cursor) this.#cursor.element.tabIndex = -1;
+    this.#cursor = row;
     row.element.tabIndex = 0;
-    if (focus) row.element.focus({ preventScroll: false });
   }
+}
+
+function chunk() {
+  const made = node("div", "ladder-chunk");
+  made.setAttribute("role", "rowgroup");
+  return made;
 }
 
 function place(target) {

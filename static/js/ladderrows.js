@@ -1,8 +1,10 @@
-// The rows of a ladder: one for every price an order may have, built once, highest first. Changes touch single cells.
+// The rows of a ladder, one for every price an order may have. A row knows its numbers at once and draws them when seen.
 
 import { flash, node, write } from "./dom.js";
 import { contracts, plainCents, PRICE_UNITS } from "./format.js";
 import { rowWords } from "./ladderwords.js";
+
+const LEAST_BAR = 0.03; // of the lane: something must be seen of the smallest size
 
 // [[start, end, step], …] in $0.0001 → every price, lowest first; nought and one dollar are no order's price.
 export function gridPrices(ranges) {
@@ -14,75 +16,129 @@ export function gridPrices(ranges) {
 }
 
 export class LadderRow {
-  #bid = null;
-  #ask = null;
+  bid = null; // 0.01 contract, null for none
+  ask = null;
+  isStale = true; // what is drawn is older than what is known
+  #gain = "";
+  #side = "yes";
   #ours = { bid: [], ask: [] };
+  #drawnMost = 0;
 
-  constructor(price, index) {
+  constructor(price) {
     this.price = price;
     this.element = node("div", "ladder-row");
     this.element.setAttribute("role", "row");
-    this.element.setAttribute("aria-rowindex", String(index + 1));
     this.element.dataset.testid = "ladder-row";
     this.element.dataset.price = String(price);
     this.element.dataset.bid = this.element.dataset.ask = "";
     this.element.tabIndex = -1;
-    this.ourBids = cell("ours ours-bid");
-    this.bid = side("bid");
+    this.gain = cell("gain");
     this.prices = cell("prices");
     this.mark = node("span", "mark");
-    this.prices.append(this.mark, node("b", "", plainCents(price)), node("span", "", plainCents(PRICE_UNITS - price)));
-    this.ask = side("ask");
-    this.ourAsks = cell("ours ours-ask");
-    this.element.append(this.ourBids, this.bid.cell, this.prices, this.ask.cell, this.ourAsks);
-    this.say();
+    this.large = node("b");
+    this.small = node("span");
+    this.prices.append(this.mark, this.large, this.small);
+    this.sides = { bid: sizes("bid"), ask: sizes("ask") };
+    this.ours = { bid: cell("ours ours-bid"), ask: cell("ours ours-ask") };
   }
 
-  // Sizes in 0.01 contract, null for none. Returns whether anything changed.
-  set(bid, ask) {
-    const isNew = bid !== this.#bid || ask !== this.#ask;
-    if (bid !== this.#bid) this.#side("bid", this.bid, (this.#bid = bid));
-    if (ask !== this.#ask) this.#side("ask", this.ask, (this.#ask = ask));
-    if (isNew) this.say();
-    return isNew;
+  // Puts the row at its place in the view of an outcome: its bids left, its own price large.
+  turn(side, index) {
+    this.#side = side;
+    const [left, right] = side === "yes" ? ["bid", "ask"] : ["ask", "bid"];
+    for (const [name, where, other] of [[left, "left", "right"], [right, "right", "left"]]) {
+      for (const one of [this.sides[name].cell, this.ours[name]]) {
+        one.classList.add(where);
+        one.classList.remove(other);
+      }
+    }
+    const own = side === "yes" ? this.price : PRICE_UNITS - this.price;
+    write(this.large, plainCents(own));
+    write(this.small, plainCents(PRICE_UNITS - own));
+    this.element.setAttribute("aria-rowindex", String(index + 1));
+    this.element.replaceChildren(
+      this.gain, this.ours[left], this.sides[left].cell, this.prices, this.sides[right].cell, this.ours[right],
+    );
+    this.#say();
   }
 
   get size() {
-    return Math.max(this.#bid ?? 0, this.#ask ?? 0);
+    return Math.max(this.bid ?? 0, this.ask ?? 0);
   }
 
-  setOurs(name, orders) {
+  // Takes sizes; returns which sides changed.
+  set(bid, ask) {
+    const changed = [];
+    if (bid !== this.bid) changed.push("bid");
+    if (ask !== this.ask) changed.push("ask");
+    if (!changed.length) return changed;
+    this.bid = bid;
+    this.ask = ask;
+    for (const name of changed) this.element.dataset[name] = this[name] === null ? "" : String(this[name]);
+    this.isStale = true;
+    this.#say();
+    return changed;
+  }
+
+  setOurs(name, orders, chips) {
     this.#ours[name] = orders;
-    this.say();
+    this.ours[name].replaceChildren(...chips);
+    this.#say();
+  }
+
+  // What closing the position at this price would bring, in words; "" while nothing is held.
+  setGain(words, isLastGood) {
+    this.#gain = words;
+    this.element.classList.toggle("break-even", isLastGood);
+    this.isStale = true;
+    this.#say();
+  }
+
+  setTone(tone) {
+    if (this.element.dataset.tone !== tone) this.element.dataset.tone = tone;
   }
 
   flash(name) {
-    flash(this[name].cell, name === "bid" ? "yes" : "no");
+    if (this[name] !== null) flash(this.sides[name].cell, name === "bid" ? "yes" : "no");
   }
 
-  say() {
-    this.element.setAttribute("aria-label", rowWords(this.price, this.#bid, this.#ask, this.#ours));
+  // `most` is the size whose bar fills its lane.
+  draw(most) {
+    if (!this.isStale && most === this.#drawnMost) return;
+    this.isStale = false;
+    this.#drawnMost = most;
+    write(this.gain, this.#gain);
+    for (const name of ["bid", "ask"]) this.#drawSide(name, this.sides[name], most);
   }
 
-  #side(name, parts, size) {
-    this.element.dataset[name] = size === null ? "" : String(size);
-    const [whole, rest] = size === null ? [""] : contracts(size).split(".");
+  #drawSide(name, parts, most) {
+    const size = this[name];
+    const [whole, rest] = size === null ? ["", ""] : contracts(size).split(".");
     write(parts.whole, whole);
     write(parts.rest, rest ? `.${rest}` : "");
-    parts.bar.hidden = size === null;
-    if (size !== null) parts.bar.style.setProperty("--size", String(size));
+    const hidden = size === null ? 1.1 : 1 - Math.max(LEAST_BAR, Math.min(1, size / most));
+    const sign = parts.cell.classList.contains("left") ? "" : "-";
+    const moved = `translateX(${sign}${(hidden * 100).toFixed(1)}%)`;
+    if (parts.moved !== moved) parts.bar.style.transform = parts.moved = moved;
+  }
+
+  #say() {
+    const said = { price: this.price, bid: this.bid, ask: this.ask, ours: this.#ours, gain: this.#gain, side: this.#side };
+    this.element.setAttribute("aria-label", rowWords(said));
   }
 }
 
-function side(name) {
+// A lane that cuts off what its bar is moved out: a moved bar costs no layout, a bar of another width does.
+function sizes(name) {
   const where = cell(name);
+  const lane = node("span", "lane");
   const bar = node("span", "bar");
   const size = node("span", "size");
   const [whole, rest] = [node("span"), node("small")];
+  lane.append(bar);
   size.append(whole, rest);
-  bar.hidden = true;
-  where.append(bar, size);
-  return { cell: where, bar, whole, rest };
+  where.append(lane, size);
+  return { cell: where, bar, whole, rest, moved: "" };
 }
 
 function cell(name) {

@@ -3,14 +3,16 @@
 import { bookLabel, drawBookState } from "./bookstate.js";
 import { Chips } from "./chips.js";
 import { DepthPicture } from "./depth.js";
-import { node, readJson, write } from "./dom.js";
-import { cents, contracts } from "./format.js";
+import { readJson, write } from "./dom.js";
+import { age, cents, contracts, dayClock } from "./format.js";
+import { Holding } from "./holding.js";
 import { Ladder } from "./ladder.js";
+import { LadderHead } from "./ladderhead.js";
 import { gridPrices } from "./ladderrows.js";
 import { clickWords } from "./ladderwords.js";
 import { OrdersTable } from "./orders.js";
 import { refetchOrders } from "./ordersfetch.js";
-import { canTrade, desk, env, everyTick, feed, myInitials } from "./page.js";
+import { canTrade, desk, env, everyTick, feed } from "./page.js";
 import { Sending } from "./send.js";
 import { listenToKeys } from "./shortcuts.js";
 import { Ticket } from "./ticket.js";
@@ -18,9 +20,8 @@ import { followTops } from "./tops.js";
 import { direction, TradesList } from "./trades.js";
 
 const SENDABLE = new Set(["LIVE", "POLLED"]);
-const POSITION_MS = 300;
 const NOTES = {
-  STALE: "prices may have moved", RESYNC: "waiting for a fresh snapshot", DOWN: "no feed; cancel still works",
+  STALE: "prices may have moved", RESYNC: "waiting for a fresh snapshot", DOWN: "no feed",
   PAUSED: "trading is paused", CLOSED: "trading has ended",
 };
 
@@ -36,6 +37,7 @@ const stateParts = {
 };
 let label = { state: "RESYNC", why: "", ageMs: null };
 let isReplay = root.dataset.replay === "yes";
+let recordedMs = null; // of a replay: when what it shows was so
 
 // --- the ticket ---
 
@@ -65,14 +67,17 @@ const ladder = new Ladder(ladderRoot, ranges, {
     const hint = part("[data-ladder-hint-text]");
     if (price === null) return write(hint, "A click on a price fills the ticket. It does not send.");
     if (!SENDABLE.has(label.state)) return write(hint, `The book is ${label.state}: a click does nothing.`);
-    const [what, rest] = clickWords(price, column, ticket.countWords || "…");
-    return write(hint, `A click here fills the ticket: ${what} ${rest}`);
+    const said = clickWords(price, column, { count: ticket.countWords || "…", side: ladder.side });
+    return write(hint, `A click here fills the ticket: ${said}`);
   },
 });
 part("[data-centre]").addEventListener("click", () => ladder.centre());
+const holding = new Holding(root, ladder);
+const head = new LadderHead(ladderRoot, ladder, { onTurn: () => holding.turned() });
 const presets = [...root.querySelectorAll("[data-preset]")];
 listenToKeys({
   " ": () => ladder.centre(),
+  v: () => head.turn(),
   ...Object.fromEntries(presets.map((button, index) => [String(index + 1), () => button.click()])),
 });
 
@@ -87,6 +92,7 @@ feed.watchBook(ticker, (book, frame) => {
   ladder.draw(book);
   drawBest(book.best());
   isReplay = book.replay;
+  recordedMs = book.ts ?? recordedMs;
   depthTimer ??= setTimeout(() => {
     depthTimer = null;
     depth.draw(book);
@@ -101,10 +107,9 @@ function drawBest(best) {
   write(part("[data-best-bid]"), bid === null ? "–" : `${cents(bid)} × ${contracts(bidSize)}`);
   write(part("[data-best-ask]"), ask === null ? "–" : `${cents(ask)} × ${contracts(askSize)}`);
   write(part("[data-spread]"), spread);
-  write(part("[data-ladder-bid]"), bid === null ? "no bid" : cents(bid));
-  write(part("[data-ladder-ask]"), ask === null ? "no ask" : cents(ask));
-  write(part("[data-ladder-spread]"), spread);
+  head.setBest(best);
   ticket?.setBest(best);
+  holding.setBest(best);
 }
 
 function drawTrades(book = feed.book(ticker)) {
@@ -121,13 +126,21 @@ function drawTrades(book = feed.book(ticker)) {
 
 function drawState(nowMs = Date.now()) {
   label = bookLabel(ticker, nowMs);
-  drawBookState(stateParts, label, { isReplay });
+  drawBookState(stateParts, label, { isReplay, recordedMs });
   const word = isReplay && label.state === "LIVE" ? "REPLAY" : label.state;
   ladderRoot.dataset.state = root.dataset.book = word;
   const note = part("[data-ladder-note]");
   note.hidden = !(label.state in NOTES);
-  write(note, label.state in NOTES ? label.why || NOTES[label.state] : "");
+  write(note, label.state in NOTES ? noteWords() : "");
   sending?.judge();
+  if (form) part("[data-ticket-over]").hidden = !(form.hidden = label.state === "CLOSED");
+  if (word === "REPLAY" && recordedMs !== null) write(part("[data-ladder-hint-text]"), `Recorded ${dayClock(recordedMs)} ET. Not the present: it can be watched, not traded.`);
+}
+
+function noteWords() {
+  const words = label.why || NOTES[label.state];
+  if (label.state === "DOWN") return `${words}; cancel still works`;
+  return label.state === "STALE" && label.ageMs !== null ? `${age(label.ageMs)} old: ${words}` : words;
 }
 
 everyTick(drawState);
@@ -135,7 +148,7 @@ followTops(root.querySelector(".strikes"));
 
 // --- the team's orders ---
 
-const chips = new Chips(ladder, myInitials);
+const chips = new Chips(ladder);
 const table = new OrdersTable(part("[data-orders]"), {
   keep: (order) => order.m === ticker,
   onChange: () => write(part("[data-orders-count]"), String(table.size)),
@@ -145,29 +158,15 @@ function takeOrder(order) {
   if (order.m !== ticker || order.env !== env) return;
   table.take(order);
   chips.take(order);
+  sending?.told(order);
 }
 
 for (const order of readJson("orders-data").reverse()) takeOrder(order);
 desk.listen((frame) => {
   if (frame.t === "order") takeOrder(frame);
-  else if (frame.m === ticker) askPosition();
+  else if (frame.m === ticker) holding.ask();
 });
 desk.onLost(() => refetchOrders(`?market=${encodeURIComponent(ticker)}`, takeOrder));
-
-// --- the position: the server adds up the fills ---
-
-let positionTimer = null;
-
-function askPosition() {
-  positionTimer ??= setTimeout(async () => {
-    positionTimer = null;
-    const answer = await fetch("position.json", { headers: { Accept: "application/json" } }).catch(() => null);
-    if (!answer?.ok) return;
-    const { side, words, at } = await answer.json();
-    const held = node("b", side, words);
-    part("[data-position]").replaceChildren(...(side ? ["position ", held, ` ${at}`] : []));
-  }, POSITION_MS);
-}
 
 // --- the parts, on a phone one at a time ---
 

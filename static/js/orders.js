@@ -5,6 +5,7 @@ import { cents, clock, contracts, dollars, NONE, side } from "./format.js";
 import { canCancel, drawCell, stateKind } from "./orderwords.js";
 
 const NO_ORDER = "00000000-0000-0000-0000-000000000000"; // stands in the template's addresses
+const UNTIL = { good_till_canceled: "GTC", immediate_or_cancel: "IOC", fill_or_kill: "FOK" };
 const GREY_MS = 30_000; // how long an order that has ended stays in a list of working ones
 
 export class OrdersTable {
@@ -75,11 +76,13 @@ export class OrdersTable {
     put("filled", order.state === "unknown" ? "?" : contracts(order.filled));
     put("count", contracts(order.count));
     put("average", order.avg === null ? NONE : cents(order.avg));
+    put("until", UNTIL[order.tif] ?? order.tif);
     put("fees", order.fees ? dollars(order.fees) : NONE);
     const state = element.querySelector('[data-cell="state"]');
     state.dataset.state = stateKind(order);
     write(state.lastElementChild, order.words);
     put("last", order.reason);
+    element.querySelector('[data-cell="last"]').title = order.reason;
     element.querySelector("[data-cancel]").hidden = !canCancel(order);
   }
 

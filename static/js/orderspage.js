@@ -13,7 +13,7 @@ const ENDED = new Set(["executed", "canceled", "denied", "rejected", "lapsed", "
 function matches(order) {
   if (filters.page > 1) return false; // new orders belong on the first page
   if (filters.market && order.m !== filters.market) return false;
-  if (filters.who && order.who !== filters.who_initials) return false;
+  if (filters.who && order.by !== filters.by) return false;
   if (filters.state === "working") return isWorking(order);
   if (filters.state === "attention") return order.state === "unknown" || order.state === "needs_human";
   if (filters.state === "ended") return ENDED.has(order.state);

@@ -13,9 +13,14 @@ export function stateKind(order) {
   return order.state;
 }
 
+// Whether I placed it. By the person's id: initials are for reading, and two people may share them.
+export function isMine(order) {
+  return order.by !== null && String(order.by) === body.myId;
+}
+
 export function canCancel(order) {
   if (!order.cancelable) return false;
-  return body.mayCancel === "any" || (body.mayCancel === "own" && order.who === body.myInitials);
+  return body.mayCancel === "any" || (body.mayCancel === "own" && isMine(order));
 }
 
 // "sell NO 43¢": the same order in the other side's words.
@@ -27,7 +32,7 @@ export function sameWords(order) {
 export const drawCell = {
   who(element, order) {
     write(element, order.who);
-    element.classList.toggle("who-me", order.who === body.myInitials);
+    element.classList.toggle("who-me", isMine(order));
   },
   market(element, order, name) {
     if (!element) return;

@@ -13,8 +13,6 @@ const body = document.body.dataset;
 const bornAt = Date.now();
 
 export const env = body.environment;
-export const me = body.me;
-export const myInitials = body.myInitials;
 export const canTrade = body.canTrade === "yes";
 export const feed = new MarketFeed({ url: body.marketSocket, env });
 export const desk = new DeskClient({ url: body.deskSocket, env, number: Number(body.deskNumber) });
@@ -56,14 +54,15 @@ function header() {
 
 // How many orders of the team are working: known when the page was made, kept by the frames since.
 function workingCount() {
-  const shown = document.querySelector("[data-working-count]");
-  if (!shown) return;
-  const ids = new Set(shown.dataset.ids.split(",").filter(Boolean));
+  const inHeader = document.querySelector("[data-working-count]");
+  if (!inHeader) return;
+  const shown = [inHeader, document.querySelector("[data-working-shown]")];
+  const ids = new Set(inHeader.dataset.ids.split(",").filter(Boolean));
   desk.listen((frame) => {
     if (frame.t !== "order") return;
     if (isWorking(frame)) ids.add(frame.id);
     else ids.delete(frame.id);
-    write(shown, String(ids.size));
+    for (const count of shown) write(count, String(ids.size));
   });
 }
 
@@ -91,3 +90,9 @@ workingCount();
 hints();
 listenToKeys({ "/": findMarket, "?": toggleSheet });
 document.addEventListener("click", menus);
+document.addEventListener("keydown", (event) => {
+  const open = event.key === "Escape" && document.querySelector("details.menu[open]");
+  if (!open) return;
+  open.open = false;
+  open.querySelector("summary").focus();
+});

@@ -13,6 +13,7 @@ export class Sending {
   #isBlocked = () => null;
   #onOrder;
   #isSending = false;
+  #shown = null; // id of the order whose outcome stands in the ticket
 
   // isBlocked(): a sentence while nothing may be sent (a stale book), else null; onOrder(frame) when one is known.
   constructor(form, ticket, { isBlocked, onOrder }) {
@@ -28,7 +29,7 @@ export class Sending {
     this.#part("[data-back]").addEventListener("click", () => this.#reopen());
     ticket.onChange(() => {
       this.#complain(null);
-      this.#outcome("");
+      this.#forget();
     });
     this.judge();
   }
@@ -40,7 +41,12 @@ export class Sending {
     write(this.#part("[data-checks]"), why ?? "");
     this.#part("[data-send]").toggleAttribute("disabled", why !== null);
     if (!this.#isSending) this.#part("[data-confirm]").toggleAttribute("disabled", why !== null);
-    if (isReviewing && why !== null) this.#complain([null, why]);
+    if (isReviewing && !this.#isSending) this.#complain(why === null ? null : [null, why]);
+  }
+
+  // News of an order: the outcome in the ticket goes on being true.
+  told(order) {
+    if (order.id === this.#shown) this.#outcome(outcomeWords(order), order.state);
   }
 
   // The server's own sums, of exactly what will be sent.
@@ -48,7 +54,7 @@ export class Sending {
     const fault = this.#ticket.fault ?? (this.#isBlocked() ? [null, this.#isBlocked()] : null);
     if (fault) return this.#complain(fault);
     this.#complain(null);
-    this.#outcome("");
+    this.#forget();
     const button = this.#part("[data-send]");
     button.disabled = true;
     try {
@@ -131,6 +137,7 @@ export class Sending {
   }
 
   #know(order) {
+    this.#shown = order.id;
     this.#outcome(outcomeWords(order), order.state);
     this.#onOrder(order);
   }
@@ -152,6 +159,11 @@ export class Sending {
     for (const name of ["price", "count"]) {
       this.#form.elements[name].setAttribute("aria-invalid", String(fault?.[0] === name));
     }
+  }
+
+  #forget() {
+    this.#shown = null;
+    this.#outcome("");
   }
 
   #outcome(text, state = "") {

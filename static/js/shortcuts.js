@@ -5,6 +5,7 @@ import { node } from "./dom.js";
 const EVERYWHERE = [["/", "find a market"], ["?", "this sheet"]];
 const MARKET = [
   ["Space", "centre the ladder on the best prices"],
+  ["v", "YES view or NO view of the same book"],
   ["↑ ↓", "move along the ladder, once it is focused"],
   ["Enter", "on the ladder: fill the ticket with that price"],
   ["1 to 4", "the quantities of the ticket"],

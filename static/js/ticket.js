@@ -32,6 +32,7 @@ export class Ticket {
       price: parse(this.#form.elements.price.value, 2),
       count: parse(this.#form.elements.count.value, 2),
       isPostOnly: this.#form.elements.post_only.checked,
+      stays: this.#form.elements.time_in_force.value === "good_till_canceled",
     };
   }
 
@@ -128,6 +129,7 @@ export class Ticket {
     const takes = wireSide === "bid" ? ask !== null && wirePrice >= ask : bid !== null && wirePrice <= bid;
     if (takes && order.isPostOnly) return "It would trade at once, so post only will have it refused.";
     if (takes) return `Trades at once with what stands at ${cents(this.#takePrice(order.action, order.side))} or better.`;
+    if (!order.stays) return "Nothing stands at this price or better: it would be cancelled at once.";
     if (wirePrice === (wireSide === "bid" ? bid : ask)) {
       return `Joins behind ${contracts(wireSide === "bid" ? this.#best.bidSize : this.#best.askSize)}.`;
     }

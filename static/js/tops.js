@@ -66,7 +66,7 @@ class TopRow {
     const isTrusted = state === "WAITING" || TRUSTED.has(state);
     this.#element.dataset.topState = isTrusted ? state : "UNTRUSTED";
     write(this.#element.querySelector("[data-top-why]"), isTrusted ? "" : state);
-    const ageMs = this.#heardAt === null ? null : state === "LIVE" ? whole.ageMs : nowMs - this.#heardAt;
+    const ageMs = this.#heardAt === null ? null : state === "LIVE" ? whole.ageMs : Math.max(whole.ageMs ?? 0, nowMs - this.#heardAt);
     write(this.#element.querySelector("[data-top-age]"), ageMs === null ? "–" : age(ageMs));
   }
 }

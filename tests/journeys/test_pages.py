@@ -15,7 +15,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
 from tests.journeys.desk import RunningDesk
-from tests.journeys.ticket import CENT, newest_row, open_market, open_market_with_room, place
+from tests.journeys.ticket import CENT, newest_row, open_market, open_market_with_room, outcome, place, take
 
 pytestmark = pytest.mark.browser
 
@@ -29,6 +29,11 @@ TOO_SMALL = """() => [...document.querySelectorAll("main :is(button, a.button, s
   .map((element) => [element.getBoundingClientRect().height, element.outerHTML.slice(0, 90)])
   .filter(([height]) => height > 0 && height < 43.5)
   .map(([height, html]) => `${Math.round(height)} px: ${html}`)"""
+
+SIDEWAYS = """() => [...document.querySelectorAll("body *")]
+  .filter((element) => element.checkVisibility() && /auto|scroll/.test(getComputedStyle(element).overflowX))
+  .filter((element) => element.scrollWidth > element.clientWidth + 1)
+  .map((element) => element.outerHTML.slice(0, 90))"""
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +100,9 @@ def test_no_page_has_errors_or_stumbling_blocks(page: Page, running_desk: Runnin
         visit(page, running_desk, url, theme=theme)
         keep_picture(page, url, theme)
         found[url] = violations(page)
-        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{url} is wider than the screen"
+        assert page.evaluate("document.scrollingElement.scrollWidth") <= width(page), f"{url} is wider than the screen"
+        if width(page) < 400:
+            assert page.evaluate(SIDEWAYS) == [], f"{url} has to be pushed sideways on a phone"
 
     assert {url: what for url, what in found.items() if what} == {}
 
@@ -133,6 +140,47 @@ def test_the_chosen_theme_stays(page: Page, running_desk: RunningDesk) -> None:
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(18, 22, 26)"
 
 
+def test_on_a_phone_every_page_is_two_taps_away(page: Page, running_desk: RunningDesk) -> None:
+    if width(page) > 400:
+        pytest.skip("a desk has its pages in the header")
+    for name in ("Catalogue", "Team", "Record", "Sessions"):
+        visit(page, running_desk, "/x/sandbox/")
+        bar = page.get_by_role("navigation", name="Pages, on a phone")
+        bar.get_by_text("More").click()
+        bar.get_by_role("link", name=name).click()
+        expect(page.locator(".tabbar summary[data-here]")).to_be_visible()
+
+
+def test_the_no_view_is_the_same_book_from_the_other_side(page: Page, running_desk: RunningDesk, ticker: str) -> None:
+    open_market(page, running_desk, ticker)
+    page.get_by_role("button", name="NO view").click()
+    page.locator(".ladder-row.best-ask").wait_for()
+    assert page.url.endswith("?view=no")
+
+    page.reload()
+    expect(page.get_by_role("button", name="NO view")).to_have_attribute("aria-pressed", "true")
+    row = page.locator('.ladder-row[data-price="3000"]')
+    row.scroll_into_view_if_needed()
+    expect(row.locator(".prices b")).to_have_text("70")
+    higher = row.evaluate("(row) => Number(row.previousElementSibling?.dataset.price ?? 2900)")
+    assert higher == 2900  # 71¢ of NO stands above 70¢ of NO
+    boxes = {name: row.locator(f".{name}").bounding_box() for name in ("ask", "bid")}
+    assert boxes["ask"] is not None
+    assert boxes["bid"] is not None
+    assert boxes["ask"]["x"] < boxes["bid"]["x"]  # who asks for YES bids for NO
+
+
+def test_a_click_left_in_the_no_view_buys_no_and_says_so(page: Page, running_desk: RunningDesk, ticker: str) -> None:
+    open_market(page, running_desk, ticker)
+    page.get_by_role("button", name="NO view").click()
+    row = page.locator('.ladder-row[data-price="3000"]')
+    row.scroll_into_view_if_needed()
+    row.locator(".left.ask").click()
+
+    expect(page.locator("[data-words]")).to_have_text("Buy 10 NO at 70¢ or better")
+    expect(page.locator("[data-words-same]")).to_have_text("the same as: sell 10 YES at 30¢ or better")
+
+
 def test_space_centres_the_ladder_and_nothing_else_moves_it(page: Page, running_desk: RunningDesk, ticker: str) -> None:
     open_market(page, running_desk, ticker)
     page.locator(".ladder-row.best-bid").wait_for()
@@ -163,6 +211,22 @@ def test_an_order_appears_on_every_open_page(page: Page, running_desk: RunningDe
     newest_row(page).get_by_role("button", name="Cancel this order").click()
     expect(shown.get_by_test_id("order-state")).to_contain_text("cancel")
     expect(count).to_have_text(str(before))
+
+
+def test_a_fill_reaches_the_ticket_and_every_page_without_a_reload(page: Page, running_desk: RunningDesk) -> None:
+    dashboard = page.context.new_page()
+    dashboard.goto(f"{running_desk.url}/x/sandbox/")
+    held = dashboard.get_by_test_id("positions")
+
+    ticker, price = open_market_with_room(page, running_desk)
+    before = held.text_content()
+    place(page, price_cents=str(price // CENT), count="7")
+    expect(outcome(page)).to_contain_text("resting: 7 at")
+    take(running_desk, ticker, price=price, count="7.00")
+
+    expect(outcome(page)).to_contain_text("executed: 7 of 7 at")
+    expect(page.locator("[data-held-words]")).to_contain_text("YES")
+    expect(held).not_to_have_text(before or "", timeout=5000)
 
 
 def test_a_price_off_the_grid_is_said_in_place(page: Page, running_desk: RunningDesk) -> None:

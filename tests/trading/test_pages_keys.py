@@ -96,3 +96,22 @@ def test_who_logged_in_long_ago_proves_to_be_there_first(alice: User, api_key: A
     assert answer.status_code == 302
     assert answer.headers["Location"].startswith("/accounts/reauthenticate/")
     assert ApiKey.objects.get().state == "active"
+
+
+def test_what_lands_in_the_wrong_field_is_not_shown_again(
+    exchange: ScriptedExchange, alice: User, account: Account, private_key: PrivateKey
+) -> None:
+    line = private_key.pem.decode().splitlines()[1]
+    for wrong in ({"key_id": line[:99]}, {"name": f"-----BEGIN PRIVATE KEY----- {line}"[:79]}):
+        answer = just_logged_in(alice).post(ADD, given(pem="nothing", **wrong))
+
+        assert answer.status_code == 422
+        assert line[:40].encode() not in answer.content
+
+
+def test_an_id_as_the_exchange_writes_it_stays_in_the_form(
+    exchange: ScriptedExchange, alice: User, account: Account
+) -> None:
+    answer = just_logged_in(alice).post(ADD, given(key_id="A952BCBE-EC3B-4B5B-B8F9-11DAE589608C", pem="nothing"))
+
+    assert b'value="a952bcbe-ec3b-4b5b-b8f9-11dae589608c"' in answer.content

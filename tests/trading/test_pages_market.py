@@ -22,7 +22,9 @@ def page(user: User) -> str:
     return as_(user).get(URL).content.decode()
 
 
-def placed(account: Account, by: User, *, state: str = "resting", ticker: str = TICKER, **changes: object) -> Order:
+def placed(
+    account: Account, by: User | None, *, state: str = "resting", ticker: str = TICKER, **changes: object
+) -> Order:
     """Return an order for 40 YES at 48¢ as it is kept."""
     usual = {
         "price": Decimal("0.48"),
@@ -108,23 +110,65 @@ def test_it_shows_the_teams_orders_here_and_no_others(
     assert ">resting<" in html
 
 
-def test_it_shows_what_the_team_holds(bob: User, account: Account, market: Market) -> None:
+def filled(account: Account, *, wire_side: str, wire_price: str, count: str) -> None:
+    """Keep a fill of the account in the market."""
     Fill.objects.create(
         environment=ENV,
         team=account.team,
         account=account,
-        trade_id="t1",
+        trade_id=f"t{Fill.objects.count()}",
         exchange_order_id="o1",
         ticker=TICKER,
-        wire_side="ask",
-        wire_price=Decimal("0.60"),
-        count=Decimal(50),
+        wire_side=wire_side,
+        wire_price=Decimal(wire_price),
+        count=Decimal(count),
         is_taker=True,
         traded_at=timezone.now(),
     )
 
-    assert as_(bob).get(f"{URL}position.json").json() == {"side": "no", "words": "50 NO", "at": "at 40¢"}
-    assert '<b class="no">50 NO</b> at 40¢' in page(bob)
+
+def test_it_shows_what_the_team_holds(bob: User, account: Account, market: Market) -> None:
+    filled(account, wire_side="ask", wire_price="0.60", count="50")
+
+    told = as_(bob).get(f"{URL}position.json").json()
+    # 50 contracts of 0.01, sold as YES; they cost 50 × $0.40
+    assert told == {"side": "no", "words": "50 NO", "at": "at 40¢", "net": -5_000, "cost": 20_000_000}
+    assert '<b class="no" data-held-words>50 NO</b> <span data-held-at>at 40¢</span>' in page(bob)
+
+
+@pytest.mark.parametrize(
+    ("wire_side", "expected"),
+    # 10 YES for 60¢ could be sold at 48¢; 10 NO for 40¢ could be sold at 100 − 52 = 48¢
+    [("bid", "−$1.20"), ("ask", "+$0.80")],
+)
+def test_it_says_what_closing_now_would_bring(
+    bob: User, account: Account, market: Market, wire_side: str, expected: str
+) -> None:
+    Market.objects.filter(pk=market.pk).update(yes_bid=4800, yes_ask=5200)
+    filled(account, wire_side=wire_side, wire_price="0.60", count="10")
+
+    assert f"open <b data-held-gain>{expected}</b>" in page(bob)
+
+
+def test_a_gain_is_not_rounded_up(bob: User, account: Account, market: Market) -> None:
+    Market.objects.filter(pk=market.pk).update(yes_bid=6015)
+    filled(account, wire_side="bid", wire_price="0.60", count="1.50")  # gains 1.5 × 0.15¢ = $0.00225
+
+    assert "open <b data-held-gain>$0.00</b>" in page(bob)
+
+
+def test_who_holds_nothing_sees_no_gain(bob: User, account: Account, market: Market) -> None:
+    assert "data-held-open hidden" in page(bob)
+
+
+def test_the_address_says_whose_prices_the_ladder_shows(bob: User, account: Account, market: Market) -> None:
+    from_yes, from_no = page(bob), as_(bob).get(f"{URL}?view=no").content.decode()
+
+    assert 'data-side="yes"' in from_yes
+    assert "YES bids" in from_yes
+    assert 'data-side="no"' in from_no
+    assert "NO bids" in from_no
+    assert 'data-show-side="no" aria-pressed="true"' in from_no
 
 
 def test_the_exchanges_words_are_escaped(bob: User, account: Account, market: Market) -> None:

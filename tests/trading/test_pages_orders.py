@@ -100,3 +100,23 @@ def test_the_dashboard_counts_what_works_and_names_what_needs_a_person(
     assert f'data-order="{some["executed"].pk}"' not in html
     assert "unknown, checking" in html
     assert TICKER in html
+
+
+def test_people_with_the_same_initials_are_told_apart(
+    alice: User, bob: User, account: Account, some: dict[str, Order]
+) -> None:
+    User.objects.filter(pk=bob.pk).update(username="alina")
+    frames = as_(alice).get("/x/sandbox/orders.json").json()["orders"]
+    html = as_(alice).get("/x/sandbox/orders/").content.decode()
+
+    assert {frame["who"] for frame in frames} == {"AL"}
+    assert {frame["id"] for frame in frames if frame["by"] == alice.pk} == {str(some["unknown"].pk)}
+    assert html.count('class="who who-me"') == 1
+    assert f'data-my-id="{alice.pk}"' in html
+
+
+def test_an_order_placed_elsewhere_is_nobodys(alice: User, account: Account) -> None:
+    placed(account, None, is_external=True)
+    (frame,) = as_(alice).get("/x/sandbox/orders.json").json()["orders"]
+
+    assert (frame["who"], frame["by"]) == ("EXT", None)

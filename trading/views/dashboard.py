@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -16,10 +17,11 @@ from trading.models import Account, Order, RiskLimit
 from trading.permissions import Permission
 from trading.views import hints
 from trading.views.doors import DeskRequest, desk_page, working_orders
-from trading.views.shown import event_titles, full_name, grouped, market_names, shown_orders
+from trading.views.shown import event_titles, grouped, market_names, shown_orders
 
 MARKETS_SHOWN = 24
 CLOSING_SHOWN = 5
+CLOSING_READ = 200  # the answers of an event close together
 ORDERS_SHOWN = 200
 ZERO, ONE = Decimal(0), Decimal(1)
 
@@ -54,17 +56,20 @@ class Exposure:
 @require_safe
 @desk_page
 def dashboard(request: DeskRequest) -> HttpResponse:
-    """Show the desk at one glance."""
+    """Show the desk at one glance; with `?part=money` its positions and exposure alone, for after a fill."""
+    if request.GET.get("part") == "money":
+        orders = list(working_orders(request.team, request.environment)[:ORDERS_SHOWN])
+        return render(request, "trading/_dashboard_money.html", _money(request, orders))
     open_markets = Market.objects.in_environment(request.environment).open()
     busiest = list(open_markets.by_activity()[:MARKETS_SHOWN])
-    closing = list(open_markets.closing_soon()[:CLOSING_SHOWN])
+    closing = _closing(open_markets.closing_soon()[:CLOSING_READ])
     orders = list(working_orders(request.team, request.environment).newest_first()[:ORDERS_SHOWN])
     names = market_names(request.environment, {order.ticker for order in orders})
     shown = shown_orders(orders, membership=request.membership, number=request.desk_number, names=names)
     titles = event_titles(request.environment, {market.event_ticker for market in (*busiest, *closing)})
     context = {
         "groups": grouped(busiest, titles),
-        "closing": [(market, full_name(market, titles.get(market.event_ticker, ""))) for market in closing],
+        "closing": [(market, titles.get(market.event_ticker) or market.title) for market in closing],
         "orders": shown,
         "orders_data": {"orders": [row.frame for row in shown], "names": names},
         "hint": hints.DASHBOARD,
@@ -72,6 +77,14 @@ def dashboard(request: DeskRequest) -> HttpResponse:
         **_money(request, orders),
     }
     return render(request, "trading/dashboard.html", context)
+
+
+def _closing(markets: Iterable[Market]) -> list[Market]:
+    """Return one market of each of the events that close next."""
+    by_event: dict[str, Market] = {}
+    for market in markets:
+        by_event.setdefault(market.event_ticker, market)
+    return list(by_event.values())[:CLOSING_SHOWN]
 
 
 def _money(request: DeskRequest, orders: list[Order]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 from django.contrib import messages
@@ -71,9 +72,7 @@ def key_add(request: DeskRequest) -> HttpResponse:
         else:
             messages.success(request, f"{key.name} was tried at the exchange and is sealed.")
             return redirect("trading:keys", request.environment)
-    # What was pasted is not sent back.
-    kept = {"name": form.data.get("name", ""), "key_id": form.data.get("key_id", "")} if form.is_bound else {}
-    context = {"form": form, "kept": kept, "account": account}
+    context = {"form": form, "kept": _kept(form), "account": account}
     return render(request, "trading/key_add.html", context, status=422 if form.errors else 200)
 
 
@@ -129,6 +128,21 @@ def verdict(key: ApiKey) -> tuple[str, str]:
     if "write::trade" in can:
         return "ok", "Trades, cannot move money"
     return "ok", "Reads only" if "read" in can else "Not known yet"
+
+
+@sensitive_variables()
+def _kept(form: KeyForm) -> dict[str, str]:
+    """Return what may stand in the form again: what was pasted into the wrong field may be the key."""
+    checks = {"name": desk_keys.check_name, "key_id": desk_keys.check_key_id}
+    return {name: _if_good(check, form.data.get(name, "")) for name, check in checks.items()}
+
+
+@sensitive_variables()
+def _if_good(check: Callable[[str], str], text: str) -> str:
+    try:
+        return check(text)
+    except KeyRefused:
+        return ""
 
 
 def _context(request: DeskRequest) -> dict[str, Any]:

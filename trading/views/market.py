@@ -6,6 +6,7 @@ import json
 import re
 import uuid
 from dataclasses import dataclass
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Any
 
 from django.http import Http404, HttpResponse, JsonResponse
@@ -16,6 +17,7 @@ from django.views.decorators.http import require_safe
 from markets.models import Event, Market
 from markets.templatetags import prices
 from trading import permissions, positions, sessions
+from trading.events import CONTRACT, DOLLAR, MICRODOLLAR
 from trading.models import Account, Order
 from trading.permissions import Permission
 from trading.views import hints
@@ -26,6 +28,9 @@ from trading.views.shown import change_words, shown_orders
 SIBLINGS_MOST = 120
 ORDERS_SHOWN = 50
 PRESETS = ("10", "50", "100", "500")
+CENT = Decimal("0.01")
+# `net` in 0.01 contract, YES positive; `cost` in $0.000001
+FLAT: dict[str, Any] = {"side": "", "words": "", "at": "", "net": 0, "cost": 0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +64,9 @@ def market(request: DeskRequest, ticker: str) -> HttpResponse:
         "tick": _tick(found),
         "ticket_closed": no_ticket,
         "fees": fee_terms(found),
-        "position": _position(request, found.ticker),
+        "position": (held := _position(request, found.ticker)),
+        "open_gain": _open_gain(held, found),
+        **_ladder_view(request),
         "presets": PRESETS,
         "idempotency_key": str(uuid.uuid4()),
         "orders": shown,
@@ -88,18 +95,36 @@ def get_market(environment: str, ticker: str) -> Market:
 
 def _position(request: DeskRequest, ticker: str) -> dict[str, Any]:
     if not permissions.may(request.membership, Permission.SEE_POSITIONS):
-        return {"side": "", "words": "", "at": ""}
+        return FLAT
     account = Account.objects.filter(team=request.team, environment=request.environment).order_by("pk").first()
     held = positions.of_market(account, ticker) if account else positions.Position(ticker)
     if not held.net:
-        return {"side": "", "words": "", "at": ""}
+        return FLAT
     side = "yes" if held.net > 0 else "no"
     average = held.average_price
     return {
         "side": side,
         "words": f"{prices.contracts(abs(held.net))} {side.upper()}",
         "at": f"at {prices.cents(round(average, 4))}" if average is not None else "",
+        "net": int(held.net * CONTRACT),
+        "cost": int((held.cost * MICRODOLLAR).to_integral_value(ROUND_CEILING)),
     }
+
+
+def _open_gain(held: dict[str, Any], market: Market) -> str:
+    """Say what closing at the catalogue's best price would bring, without fees; scripts go on with live prices."""
+    price = market.yes_bid if held["net"] > 0 else market.yes_ask
+    if not held["net"] or price is None:
+        return prices.UNKNOWN
+    own = price if held["net"] > 0 else DOLLAR - price
+    gain = Decimal(abs(held["net"]) * own - held["cost"]) / MICRODOLLAR
+    return prices.signed_dollars(gain.quantize(CENT, ROUND_FLOOR))
+
+
+def _ladder_view(request: DeskRequest) -> dict[str, str]:
+    if request.GET.get("view") == "no":
+        return {"ladder_side": "no", "own": "NO", "other": "YES"}
+    return {"ladder_side": "yes", "own": "YES", "other": "NO"}
 
 
 def _siblings(market: Market) -> list[Market]:

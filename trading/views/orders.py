@@ -14,7 +14,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from trading import events, permissions
 from trading import orders as desk_orders
-from trading.models import TERMINAL, Order, OrderState, initials
+from trading.models import TERMINAL, Order, OrderState
 from trading.models.orders import OrderQuerySet
 from trading.permissions import Permission
 from trading.risk import Refusal
@@ -34,7 +34,7 @@ def orders(request: DeskRequest) -> HttpResponse:
     names = market_names(request.environment, {order.ticker for order in page.object_list})
     shown = shown_orders(page.object_list, membership=request.membership, number=request.desk_number, names=names)
     asked = {name: request.GET.get(name, "") for name in ("state", "who", "market")}
-    filters = {**asked, "page": page.number, "who_initials": initials(asked["who"]) if asked["who"] else ""}
+    filters = {**asked, "page": page.number, "by": _person(asked["who"])}
     context = {
         "page": page,
         "orders": shown,
@@ -98,6 +98,12 @@ def matching(request: DeskRequest, asked: QueryDict) -> OrderQuerySet:
 def _people(request: DeskRequest) -> list[str]:
     members = get_user_model().objects.filter(memberships__team=request.team)
     return list(members.order_by("username").values_list("username", flat=True))
+
+
+def _person(name: str) -> int | None:
+    """Return whose orders a filter keeps: the id of nobody where it names nobody."""
+    person = get_user_model().objects.filter(username=name).first() if name else None
+    return person.pk if person else None
 
 
 def _query(asked: QueryDict, page: int) -> str:

@@ -111,4 +111,7 @@ def event_titles(environment: str, tickers: Iterable[str]) -> dict[str, str]:
 
 def full_name(market: Market, event_title: str) -> str:
     """Return a market's name for a list without its event above it."""
-    return f"{event_title or market.title}: {market.name}" if market.name != event_title else market.name
+    title = event_title or market.title
+    if market.name == title:
+        return market.name
+    return f"{title} {market.name}" if title.endswith("?") else f"{title}: {market.name}"
