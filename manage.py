@@ -15,6 +15,10 @@ def main() -> None:
         from kalshiweb.serve import main as serve
 
         sys.exit(serve(sys.argv[2:]))
+    if sys.argv[1:2] == ["run_sandbox"]:
+        from markets.sandbox.command import main as run_sandbox
+
+        sys.exit(run_sandbox(sys.argv[2:]))
     from django.core.management import execute_from_command_line
 
     execute_from_command_line(sys.argv)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+pytest_plugins = ["tests.markets.sandbox.hearing"]  # every local exchange of the suite is judged
 
 
 def _shared(name: str, variable: str) -> Path:

@@ -50,6 +50,8 @@ def series(row: Series, *, volume: int | None = None) -> dict[str, Any]:
     }
     if volume is not None:
         found["volume_fp"] = count_text(volume)
+    if row.product_metadata:
+        found["product_metadata"] = row.product_metadata
     return found
 
 
@@ -71,6 +73,8 @@ def event(row: Event, category: str) -> dict[str, Any]:
         found["fee_type_override"] = str(row.fee_type_override)
     if row.fee_multiplier_override is not None:
         found["fee_multiplier_override"] = multiplier(row.fee_multiplier_override)
+    if row.product_metadata:
+        found["product_metadata"] = row.product_metadata
     if row.strike_us is not None:
         found["strike_date"] = micros_text(row.strike_us)
     elif row.strike_period:

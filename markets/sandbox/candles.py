@@ -10,9 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 
-from markets.sandbox.floor import Floor
-from markets.sandbox.numbers import DOLLAR, rounded_ratio
-from markets.sandbox.statistics import Minute
+from markets.sandbox.numbers import DOLLAR, SECOND, rounded_ratio
+from markets.sandbox.statistics import Minute, Statistics
 
 _NUMBER = attrgetter("number")
 
@@ -41,16 +40,16 @@ class Candle:
     open_interest: int
 
 
-def candles(floor: Floor, ticker: str, *, start_s: int, end_s: int, minutes: int, include_latest: bool) -> list[Candle]:
+def candles(
+    statistics: Statistics, opened_us: int, now_us: int, *, start_s: int, end_s: int, minutes: int, include_latest: bool
+) -> list[Candle]:
     """Return the candles whose end lies in start … end, oldest first; a quiet period repeats the quote before it.
 
     Nothing before the market opened and nothing that has not begun is shown. `include_latest` puts the state at
     `start_s` in front, as a candle without trades.
     """
-    market, now_s = floor.market(ticker), floor.begin() // 1_000_000
-    kept = list(floor.books[ticker].statistics.minutes)
-    period_s = minutes * 60
-    opened_s = market.open_us // 1_000_000
+    kept, period_s = list(statistics.minutes), minutes * 60
+    now_s, opened_s = now_us // SECOND, opened_us // SECOND
     first = max(-(-start_s // period_s), opened_s // period_s + 1) * period_s
     last = min(end_s, (now_s // period_s + 1) * period_s)
     found = [_candle(kept, end, minutes) for end in range(first, last + 1, period_s)]

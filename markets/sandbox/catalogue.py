@@ -51,6 +51,7 @@ class Series:
     fee_multiplier: int = MULTIPLIER
     exchange_index: int = 0
     updated_us: int = 0
+    product_metadata: dict[str, Any] = field(default_factory=dict)  # what pages decorate themselves with
 
 
 @dataclass(slots=True)
@@ -69,6 +70,7 @@ class Event:
     strike_period: str = ""
     exchange_index: int = 0
     updated_us: int = 0
+    product_metadata: dict[str, Any] = field(default_factory=dict)  # competition and its scope, and what else there is
 
 
 @dataclass(slots=True)

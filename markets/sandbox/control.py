@@ -179,14 +179,26 @@ class Control:
         return answer({"ticker": ticker, "filled": count_text(filled)})
 
     def _trading(self, request: Request, rest: list[str]) -> Answer:
-        exchange, index = self._venue.exchange, _body(request).get("exchange_index")
+        exchange, index = self._venue.exchange, self._pause(request)
         _either(rest, {"pause": exchange.pause_trading, "resume": exchange.resume_trading})(index)
         return answer({"trading_active": exchange.is_trading_active()})
 
     def _exchange(self, request: Request, rest: list[str]) -> Answer:
-        exchange, index = self._venue.exchange, _body(request).get("exchange_index")
+        """Pause or resume everything; POST `maintenance` announces `windows`, pairs of Unix seconds."""
+        if rest == ["maintenance"]:
+            windows = _body(request)["windows"]
+            self._venue.maintenance = [(int(start) * SECOND, int(end) * SECOND) for start, end in windows]
+            return answer({"windows": len(windows)})
+        exchange, index = self._venue.exchange, self._pause(request)
         _either(rest, {"pause": exchange.pause_exchange, "resume": exchange.resume_exchange})(index)
         return answer({"exchange_active": exchange.is_exchange_active()})
+
+    def _pause(self, request: Request) -> Any:
+        """Note when a pause is thought to end (`resumes_in_seconds`) and return the shard that is meant, or None."""
+        body = _body(request)
+        after = body.get("resumes_in_seconds")
+        self._venue.resumes_us = None if after is None else self._venue.now_us() + round(float(after) * SECOND)
+        return body.get("exchange_index")
 
     def _members(self, request: Request, rest: list[str]) -> Answer:
         rows = [

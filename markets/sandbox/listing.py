@@ -211,12 +211,25 @@ class Listing:
     def __init__(self, venue: Venue, *, markets: int = DEFAULT_MARKETS) -> None:
         self._venue = venue
         self._wanted = markets
+        self._present_us: int | None = None
+        self._opened_us: int | None = None
         self.first_price: dict[str, int] = {}
         self.fair: Callable[[str], int] = lambda ticker: self.first_price.get(ticker, DOLLAR // 2)
 
-    def fill(self) -> None:
-        """List what is missing: each question once, then further days of each until there are enough markets."""
+    def fill(self, *, at_us: int | None = None, opened_us: int | None = None) -> None:
+        """List what is missing: each question once, then further days of each until there are enough markets.
+
+        `at_us` is the present where the venue's clock has not come there yet; what does not roll opens at `opened_us`.
+        """
+        self._present_us, self._opened_us = at_us, opened_us
         self._remember()
+        self._fill()
+        self._present_us = self._opened_us = None
+
+    def _now(self) -> int:
+        return self._venue.now_us() if self._present_us is None else self._present_us
+
+    def _fill(self) -> None:
         open_now = sum(1 for _ in self.traded())
         for question, day in self._plan():
             if open_now >= self._wanted:
@@ -258,7 +271,7 @@ class Listing:
 
     def _close_of(self, question: Question, day: int) -> int:
         """Return when the current event of a question closes; those of later days follow at its distance."""
-        now = self._venue.now_us()
+        now = self._now()
         step = question.lasts_us if question.rolls else max(question.lasts_us, DAY_US)
         closes = (now // step + 1) * step
         # What closes in a moment is not worth listing.
@@ -267,7 +280,9 @@ class Listing:
         return closes + day * step
 
     def _list(self, question: Question, close_us: int, *, room: int) -> int:
-        exchange, now = self._venue.exchange, self._venue.now_us()
+        exchange = self._venue.exchange
+        rolled_us = self._now() - HOUR_US
+        opened_us = rolled_us if question.rolls or self._opened_us is None else self._opened_us
         if question.ticker not in exchange.series:
             exchange.add_series(_series(question))
         ticker = event_ticker(question, close_us)
@@ -285,7 +300,9 @@ class Listing:
         )
         listed = question.outcomes[:room]
         for outcome in listed:
-            market = _market(question, outcome, ticker, now=now, close_us=close_us, market_id=exchange.new_id())
+            market = _market(
+                question, outcome, ticker, open_us=opened_us, close_us=close_us, market_id=exchange.new_id()
+            )
             self.first_price[market.ticker] = outcome.price
             exchange.add_market(market)
         return len(listed)
@@ -327,14 +344,14 @@ def _series(question: Question) -> Series:
     )
 
 
-def _market(question: Question, outcome: Outcome, event: str, *, now: int, close_us: int, market_id: str) -> Market:
+def _market(question: Question, outcome: Outcome, event: str, *, open_us: int, close_us: int, market_id: str) -> Market:
     title = f"{question.title}: {outcome.name}"
     rules = f"If the outcome is {outcome.name!r} when the market closes, it resolves to Yes. Play money only."
     return Market(
         ticker=f"{event}-{outcome.suffix}",
         event_ticker=event,
         market_id=market_id,
-        open_us=now - HOUR_US,
+        open_us=open_us,
         close_us=close_us,
         title=title,
         yes_sub_title=outcome.name,

@@ -78,7 +78,7 @@ class Makers:
         """Quote every market in full, after taking back whatever an earlier run left."""
         self._venue.exchange.cancel_all(self._quoter.member_id)
         for market in self._listing.traded():
-            self._quote(market, self._opinion(market))
+            self._quote(market, self.opinion(market))
 
     def fair(self, ticker: str) -> int:
         """Return what the house thinks a market is worth, in $0.0001."""
@@ -92,9 +92,9 @@ class Makers:
         markets = list(self._listing.traded())
         if not markets:
             return
-        weights = [self._opinion(market).weight for market in markets]
+        weights = [self.opinion(market).weight for market in markets]
         for market in self._rng.choices(markets, weights, k=ACTIONS_A_STEP):
-            self._move(market, self._opinion(market))
+            self._move(market, self.opinion(market))
         if self._rng.random() < MEMBER_SHARE:
             self._meet_a_member()
 
@@ -131,7 +131,7 @@ class Makers:
         for order in self._venue.exchange.orders(self._quoter.member_id, tickers=[ticker]):
             is_in_reach = order.price <= price if is_bid else order.price >= price
             if order.is_bid != is_bid and is_in_reach:
-                self._cancel(order.order_id, ticker)
+                self.cancel(order.order_id, ticker)
         return self.take(ticker, is_bid=is_bid, price=price, count=count)
 
     def _meet_a_member(self) -> None:
@@ -158,7 +158,8 @@ class Makers:
 
     # --- quotes ----------------------------------------------------------------------------------------
 
-    def _opinion(self, market: Market) -> Opinion:
+    def opinion(self, market: Market) -> Opinion:
+        """Return what the house thinks of a market."""
         found = self._opinions.get(market.ticker)
         if found is None:
             rng = self._rng
@@ -182,7 +183,7 @@ class Makers:
             opinion.orders[key] = alive
             if key not in wanted or not alive:
                 for order_id in alive:
-                    self._cancel(order_id, market.ticker)
+                    self.cancel(order_id, market.ticker)
                 del opinion.orders[key]
         for key in sorted(
             wanted - opinion.orders.keys(), key=lambda key: (key < 0, -abs(key) if key > 0 else abs(key))
@@ -194,13 +195,19 @@ class Makers:
         count = self._rng.randint(5, 60) * CONTRACT + round(distance * 20) * CONTRACT
         if self._rng.random() < 0.15:
             count += self._rng.randint(1, 99)  # fractional counts are every sixth change of the real exchange
-        new = NewOrder(market.ticker, key > 0, count, abs(key), post_only=True)
-        try:
-            opinion.orders[key] = [self._venue.exchange.create_order(self._quoter.member_id, new).order_id]
-        except Refusal:
-            return  # a member's order stands in the way: the taker's turn will come
+        resting = self.rest(NewOrder(market.ticker, key > 0, count, abs(key), post_only=True))
+        if resting:
+            opinion.orders[key] = resting
 
-    def _cancel(self, order_id: str, ticker: str) -> None:
+    def rest(self, new: NewOrder) -> list[str]:
+        """Quote once and return the order's id; nothing where a member's order stands in the way."""
+        try:
+            return [self._venue.exchange.create_order(self._quoter.member_id, new).order_id]
+        except Refusal:
+            return []
+
+    def cancel(self, order_id: str, ticker: str) -> None:
+        """Take a quote back; one that is gone already is no matter."""
         try:
             self._venue.exchange.cancel_order(self._quoter.member_id, order_id, ticker=ticker)
         except Refusal:

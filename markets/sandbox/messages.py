@@ -18,6 +18,7 @@ from markets.sandbox.numbers import CONTRACT, DOLLAR, SECOND, count_text, money_
 from markets.sandbox.orders import Order, UpdateReason
 from markets.sandbox.quotes import Quote
 
+COMBO = "KXMVE"
 SHOWN_AT_CREATION = (
     "rules_primary",
     "rules_secondary",
@@ -169,7 +170,10 @@ def lifecycle(event: LifecycleChanged, market: Market) -> str:
         "price_level_structure_updated": _grid,
         "metadata_updated": lambda event, market: dict(event.details),
     }
-    return to_text({**body, **kinds[event.kind](event, market)})
+    found = {**body, **kinds[event.kind](event, market)}
+    if event.ticker.startswith(COMBO):
+        found.pop("price_ranges", None)  # the message of combos names the structure alone
+    return to_text(found)
 
 
 def _created(event: LifecycleChanged, market: Market) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from markets.sandbox.accounts import BalanceView, EventPosition, Fill, Position, Settlement
+from markets.sandbox.accounts import BalanceView, EventPosition, Fill, Position, Settlement, Transfer
 from markets.sandbox.frames import micros_text
 from markets.sandbox.numbers import CENT, CONTRACT, DOLLAR, SECOND, balance_text, count_text, money_text, price_text
 from markets.sandbox.orders import AmendAck, CancelAck, CreateAck, DecreaseAck, Order
@@ -165,6 +165,23 @@ def settlement(row: Settlement) -> dict[str, Any]:
         "yes_count_fp": count_text(row.yes_count),
         "yes_total_cost_dollars": money_text(row.yes_cost),
     }
+
+
+def shard_transfer(row: Transfer) -> dict[str, Any]:
+    """Return money that moved between two shards, in dollars; here it has arrived at once."""
+    found: dict[str, Any] = {
+        "amount": balance_text(row.amount),
+        "created_ts": row.ts_us // SECOND,
+        "destination": "event_contract",
+        "destination_exchange_shard": row.to_index,
+        "source": "event_contract",
+        "source_exchange_shard": row.from_index,
+        "status": "complete",
+        "transfer_id": row.transfer_id,
+    }
+    if row.client_transfer_id:
+        found["client_transfer_id"] = row.client_transfer_id
+    return found
 
 
 def balance(view: BalanceView, *, has_breakdown: bool) -> dict[str, Any]:

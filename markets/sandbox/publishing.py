@@ -11,7 +11,8 @@ from markets.sandbox.exchange import Exchange
 from markets.sandbox.numbers import count_text, money_text, price_text
 from markets.sandbox.truth import Truth
 
-COMBO = "KXMVE"
+# Their message knows no such events.
+UNTOLD_OF_COMBOS = {"price_level_structure_updated", "metadata_updated"}
 
 
 class Publisher:
@@ -83,16 +84,20 @@ class Publisher:
         if event.kind == "created":
             for heard in self.on_created:
                 heard(event.ticker)
+        if event.ticker.startswith(messages.COMBO) and event.kind in UNTOLD_OF_COMBOS:
+            return
         text = messages.lifecycle(event, self._exchange.markets[event.ticker])
         self._lifecycle_channel(event.ticker, text)
 
     def _lifecycle_channel(self, ticker: str, text: str) -> None:
-        kind = "multivariate_market_lifecycle" if ticker.startswith(COMBO) else "market_lifecycle_v2"
+        kind = "multivariate_market_lifecycle" if ticker.startswith(messages.COMBO) else "market_lifecycle_v2"
         self._audience.tell(kind, kind, ticker, text)
 
     def _event_created(self, event: events.EventCreated) -> None:
         text = messages.event_lifecycle(self._exchange.events[event.event_ticker])
-        channel = "multivariate_market_lifecycle" if event.event_ticker.startswith(COMBO) else "market_lifecycle_v2"
+        channel = (
+            "multivariate_market_lifecycle" if event.event_ticker.startswith(messages.COMBO) else "market_lifecycle_v2"
+        )
         self._audience.tell(channel, "event_lifecycle", "", text)
 
     def _event_fee_changed(self, event: events.EventFeeChanged) -> None:

@@ -148,9 +148,11 @@ class Reading:
         self, ticker: str, *, start_s: int, end_s: int, minutes: int, include_latest_before_start: bool = False
     ) -> list[Candle]:
         """Return candles of 1, 60 or 1440 minutes whose end lies in start … end (Unix seconds), oldest first."""
+        market, now = self._floor.market(ticker), self._floor.begin()
         return candles.candles(
-            self._floor,
-            ticker,
+            self._floor.books[ticker].statistics,
+            market.open_us,
+            now,
             start_s=start_s,
             end_s=end_s,
             minutes=minutes,

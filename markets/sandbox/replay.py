@@ -22,11 +22,13 @@ from markets.sandbox.messages import trade as trade_text
 from markets.sandbox.numbers import DOLLAR, parse_fixed
 from markets.sandbox.quotes import Quote, Trade
 from markets.sandbox.sessions import Session
+from markets.sandbox.statistics import Statistics
 from markets.sandbox.tape import Line, Message, Tape, TapedMarket, levels, mirrored, read_lines, to_object
 from markets.sandbox.venue import Replay, Venue
 
 CATEGORY = "Replay"
 KEPT_TRADES = 1000
+KEPT_MINUTES = 1440
 FRAMES_A_TURN = 500
 RECONNECT_SECONDS = 60.0  # how long a broken recording waits for its followers
 MOST_WAITING = 5000  # a replay faster than its reader waits for it
@@ -50,6 +52,23 @@ class TapedBook:
     last_price: int = 0
     last_count: int = 0
     ts_us: int = 0
+    statistics: Statistics = field(default_factory=lambda: Statistics(trades_kept=1, minutes_kept=KEPT_MINUTES))
+
+    def note(self, now_us: int) -> None:
+        """Keep the best prices for candles, in the replay's own time: charts are asked for by the clock."""
+        bid, ask = max(self.bids, default=0), min(self.asks, default=DOLLAR)
+        if bid != self.statistics.bid or ask != self.statistics.ask:
+            self.statistics.quote(bid, ask, now_us)
+
+    def touches_best(self, change: Change) -> bool:
+        """Say whether a change may have moved the best price of its side."""
+        best = self.statistics
+        return change.price >= best.bid if change.is_bid else change.price <= best.ask
+
+    def note_trade(self, event: Traded, now_us: int) -> None:
+        """Keep a trade for the candles; who holds what a recording does not tell."""
+        row = Trade(event.trade_id, event.ticker, event.price, event.count, event.taker_is_bid, now_us)
+        self.statistics.trade(row, 0)
 
     def view(self) -> WholeBook | None:
         """Return the whole book; None before the first snapshot."""
@@ -133,7 +152,7 @@ class Player:
         self._stall: object | None = None
         self.books = {taped.ticker: TapedBook(taped, _listed(venue, taped)) for taped in tape.markets.values()}
         for ticker, book in self.books.items():
-            venue.replays[ticker] = Replay(book.view, book.quote, book.newest_trades)
+            venue.replays[ticker] = Replay(book.view, book.quote, book.newest_trades, book.statistics)
         self._audience.on_watch.append(self._watched)
 
     def _watched(self, ticker: str) -> None:
@@ -245,9 +264,13 @@ class Player:
         if book is None:
             return
         if kind == "orderbook_delta":
-            self._audience.book_changed(book.change(message, number))
+            change = book.change(message, number)
+            self._audience.book_changed(change)
+            if book.touches_best(change):
+                book.note(self._venue.now_us())
         elif kind == "orderbook_snapshot":
             self._replace(book, message, number)
+            book.note(self._venue.now_us())
         elif kind == "trade":
             self._trade(book, message)
         else:
@@ -266,6 +289,7 @@ class Player:
 
     def _trade(self, book: TapedBook, message: Message) -> None:
         event = book.trade(message)
+        book.note_trade(event, self._venue.now_us())
         if self._audience.has_listeners("trade", event.ticker):
             self._audience.tell("trade", "trade", event.ticker, trade_text(event))
 

@@ -88,6 +88,29 @@ def events(call: Call) -> Answer:
     return answer(body)
 
 
+def combos(call: Call) -> Answer:
+    """Return events of combos, newest first."""
+    query, venue = call.query, call.venue
+    limit = query.limit(100, 200)
+    wanted, tickers = query.text("series_ticker"), query.names("tickers")
+    rows = [
+        row
+        for row in reversed(venue.exchange.events.values())
+        if row.series_ticker.startswith(COMBO)
+        and wanted in {"", row.series_ticker}
+        and (not tickers or row.ticker in tickers)
+        and _is_in_collection(venue, row, query.text("collection_ticker"))
+    ]
+    page, cursor = query.page(rows, lambda row: row.ticker, limit=limit)
+    nested = query.flag("with_nested_markets")
+    return answer({"cursor": cursor, "events": [_event(venue, row, nested) for row in page]})
+
+
+def _is_in_collection(venue: Venue, row: Event, collection: str) -> bool:
+    markets = venue.markets_of_event(row.ticker)
+    return not collection or any(market.details.get("mve_collection_ticker") == collection for market in markets)
+
+
 def _event_passes(venue: Venue, row: Event, query: Query, status: str) -> bool:
     if row.series_ticker.startswith(COMBO) or query.text("series_ticker") not in {"", row.series_ticker}:
         return False
@@ -123,13 +146,14 @@ def event_metadata(call: Call) -> Answer:
         {"color_code": "#0AC285", "image_url": f"{picture}/{market.ticker}.webp", "market_ticker": market.ticker}
         for market in call.venue.markets_of_event(row.ticker)
     ]
-    return answer(
-        {
-            "image_url": f"{picture}/{row.ticker}.webp",
-            "market_details": details,
-            "settlement_sources": bodies.SOURCES,
-        }
-    )
+    found = {
+        "featured_image_url": f"{picture}/{row.ticker}-wide.webp",
+        "image_url": f"{picture}/{row.ticker}.webp",
+        "market_details": details,
+        "settlement_sources": bodies.SOURCES,
+    }
+    named = ("competition", "competition_scope")
+    return answer({**found, **{name: row.product_metadata[name] for name in named if name in row.product_metadata}})
 
 
 def _event(venue: Venue, row: Event, nested: bool) -> dict[str, Any]:
@@ -222,6 +246,7 @@ ROUTES = [
     Route("GET", "/series", "GetSeriesList", series_list),
     Route("GET", "/series/{series_ticker}", "GetSeries", one_series),
     Route("GET", "/events", "GetEvents", events),
+    Route("GET", "/events/multivariate", "GetMultivariateEvents", combos),
     Route("GET", "/events/{event_ticker}", "GetEvent", one_event),
     Route("GET", "/events/{event_ticker}/metadata", "GetEventMetadata", event_metadata),
     Route("GET", "/markets", "GetMarkets", markets),

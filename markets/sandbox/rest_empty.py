@@ -1,7 +1,7 @@
 """REST: lists of what the local exchange has none of, in the form in which the real one shows them empty.
 
 Source: Kalshi trade API v2, OpenAPI 3.34.0. Nothing moves to the historical tier here, fees are never announced to
-change, and combos come from nobody.
+change, and nobody puts combos together.
 """
 
 from __future__ import annotations
@@ -10,6 +10,17 @@ from markets.sandbox.numbers import CENT, SECOND, count_text
 from markets.sandbox.refusals import not_found
 from markets.sandbox.routes import Call, Handler, Route
 from markets.sandbox.web import Answer, answer
+
+DAY_US = 86_400 * SECOND
+HUNDRED_THOUSAND = 100_000
+# Which share of the exchange's volume, in 1/100000, earns a usage level and keeps it.
+SHARES = {
+    "expert": (75, 50),
+    "premier": (125, 100),
+    "paragon": (250, 200),
+    "prime": (500, 400),
+    "prestige": (1000, 800),
+}
 
 
 def empty_page(key: str, *, default: int, most: int, low: int = 1) -> Handler:
@@ -37,10 +48,20 @@ def missing(call: Call) -> Answer:
 
 
 def volume_progress(call: Call) -> Answer:
-    """Return the member's own volume; the local exchange sets no goals."""
-    member = call.venue.exchange.members[call.member]
-    volume = sum(fill.count for fill in member.fills)
-    row = {"computed_ts": call.venue.now_us() // SECOND, "goals": [], "trailing_30d_volume_fp": count_text(volume)}
+    """Return the member's own volume of 30 days, and what share of the exchange's each higher level asks for."""
+    venue = call.venue
+    since = venue.now_us() - 30 * DAY_US
+    volume = sum(fill.count for fill in venue.exchange.members[call.member].fills if fill.ts_us >= since)
+    everybody = sum(market.volume for market in venue.exchange.markets.values())
+    goals = [
+        {
+            "earn_volume_goal_fp": count_text(everybody * earned // HUNDRED_THOUSAND),
+            "keep_volume_goal_fp": count_text(everybody * kept // HUNDRED_THOUSAND),
+            "level": level,
+        }
+        for level, (earned, kept) in SHARES.items()
+    ]
+    row = {"computed_ts": venue.now_us() // SECOND, "goals": goals, "trailing_30d_volume_fp": count_text(volume)}
     return answer({"volume_progress": [row]})
 
 
@@ -82,11 +103,10 @@ def _page(path: str, operation: str, key: str, default: int, most: int, scope: s
 ROUTES = [
     Route("GET", "/series/fee_changes", "GetSeriesFeeChanges", empty_list("series_fee_change_arr")),
     _page("/events/fee_changes", "GetEventFeeChanges", "event_fee_changes", 100, 1000),
-    _page("/events/multivariate", "GetMultivariateEvents", "events", 100, 200),
     _page("/multivariate_event_collections", "GetMultivariateEventCollections", "multivariate_contracts", 100, 200),
     _page("/historical/markets", "GetHistoricalMarkets", "markets", 100, 1000, low=0),
     Route("GET", "/historical/markets/{ticker}", "GetHistoricalMarket", missing),
-    _page("/historical/trades", "GetHistoricalTrades", "trades", 100, 1000, low=0),
+    _page("/historical/trades", "GetTradesHistorical", "trades", 100, 1000, low=0),
     Route(
         "GET",
         "/account/api_usage_level/volume_progress",

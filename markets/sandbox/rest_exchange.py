@@ -9,6 +9,7 @@ from typing import Any
 
 from markets.sandbox.frames import micros_text
 from markets.sandbox.limits import COSTS, DEFAULT_COST, Tier
+from markets.sandbox.numbers import SECOND
 from markets.sandbox.routes import Call, Route
 from markets.sandbox.web import PREFIX, Answer, answer
 
@@ -20,12 +21,17 @@ DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sun
 LIVE_DAYS = 92
 ORDER_DAYS = 14
 DAY_US = 86_400_000_000
+INSTANCE = "event_contract"
+GRANTED_SECONDS = 30 * 86_400
 
 
 def status(call: Call) -> Answer:
     """Say of every shard whether it works and whether it trades; the flags on top are those of shard 0."""
     shards = [_shard(call, index) for index in SHARDS]
     top = {name: value for name, value in shards[0].items() if name.endswith("_active")}
+    resumes_us = call.venue.resumes_us
+    if resumes_us is not None and not top["trading_active"]:
+        top["exchange_estimated_resume_time"] = micros_text(resumes_us)
     return answer({**top, "exchange_index_statuses": shards})
 
 
@@ -44,7 +50,11 @@ def schedule(call: Call) -> Answer:
     """Return the hours of the week."""
     week: dict[str, Any] = {day: THURSDAY if day == "thursday" else ALL_DAY for day in DAYS}
     week |= {"start_time": "2024-12-01T05:00:00Z", "end_time": "2200-12-01T05:00:00Z"}
-    return answer({"schedule": {"maintenance_windows": [], "standard_hours": [week]}})
+    windows = [
+        {"end_datetime": micros_text(end), "start_datetime": micros_text(start)}
+        for start, end in call.venue.maintenance
+    ]
+    return answer({"schedule": {"maintenance_windows": windows, "standard_hours": [week]}})
 
 
 def user_data_timestamp(call: Call) -> Answer:
@@ -68,13 +78,19 @@ def historical_cutoff(call: Call) -> Answer:
 
 def account_limits(call: Call) -> Answer:
     """Return what the account's buckets hold."""
-    return answer(limits_body(call.venue.allowance(call.member).tier))
+    return answer(limits_body(call.venue.allowance(call.member).tier, call.venue.now_us()))
 
 
-def limits_body(tier: Tier) -> dict[str, Any]:
-    """Return a usage level as the account sees it."""
+def limits_body(tier: Tier, now_us: int) -> dict[str, Any]:
+    """Return a usage level as the account sees it: by hand up to advanced, for a month of volume above."""
+    grants = []
+    if tier.name not in {"basic", "advanced"}:
+        expires = now_us // SECOND + GRANTED_SECONDS
+        grants.append({"exchange_instance": INSTANCE, "expires_ts": expires, "level": tier.name, "source": "volume"})
+    if tier.name != "basic":
+        grants.append({"exchange_instance": INSTANCE, "level": "advanced", "source": "manual"})
     return {
-        "grants": [],
+        "grants": grants,
         "read": {"bucket_capacity": tier.read_capacity, "refill_rate": tier.read_rate},
         "usage_tier": tier.name,
         "write": {"bucket_capacity": tier.write_capacity, "refill_rate": tier.write_rate},

@@ -11,6 +11,7 @@ from markets.sandbox import auth
 from markets.sandbox.auth import ApiKey
 from markets.sandbox.errors import forbidden
 from markets.sandbox.intents import Body, invalid_parameters, read_body
+from markets.sandbox.numbers import SECOND
 from markets.sandbox.refusals import not_found
 from markets.sandbox.routes import Call, Route
 from markets.sandbox.web import Answer, answer, empty
@@ -18,11 +19,17 @@ from markets.sandbox.web import Answer, answer, empty
 # An account brings its own public key only from this usage level up.
 OWN_KEY_TIERS = frozenset({"premier", "paragon", "prime", "prestige"})
 
+# Where its owner lives was attested for a year; here the attestation is always fresh.
+ATTESTED_DAYS = 365
+DAY_SECONDS = 86_400
+
 
 def listing(call: Call) -> Answer:
     """Return the member's keys; nothing tells when one was made or used."""
     call.unrestricted()
-    return answer({"api_keys": [_body(key) for key in call.venue.signatures.of_member(call.member)]})
+    attested_until = call.venue.now_us() // SECOND // DAY_SECONDS * DAY_SECONDS + ATTESTED_DAYS * DAY_SECONDS
+    keys = [_body(key) for key in call.venue.signatures.of_member(call.member)]
+    return answer({"api_key_region_expiration_ts": attested_until, "api_keys": keys})
 
 
 def generate(call: Call) -> Answer:

@@ -76,22 +76,42 @@ def candlesticks_of_many(call: Call) -> Answer:
     return answer({"markets": found})
 
 
-def _candles(call: Call, ticker: str) -> list[dict[str, Any]]:
+def _asked(call: Call) -> tuple[int, int, int]:
+    """Return start, end and the length of a period in minutes."""
     query = call.query
-    start, end = query.required("start_ts"), query.required("end_ts")
-    minutes = query.required("period_interval")
+    start, end, minutes = query.required("start_ts"), query.required("end_ts"), query.required("period_interval")
     if minutes not in PERIODS:
         raise bad_request("invalid period_interval")
+    return start, end, minutes
+
+
+def _candles(call: Call, ticker: str) -> list[dict[str, Any]]:
+    start, end, minutes = _asked(call)
     if (end - start) // (60 * minutes) > MAX_CANDLES:
         raise bad_request("too many candlesticks requested")
-    found = call.venue.exchange.candles(
-        ticker,
-        start_s=start,
-        end_s=end,
-        minutes=minutes,
-        include_latest_before_start=query.flag("include_latest_before_start"),
-    )
+    latest = call.query.flag("include_latest_before_start")
+    found = call.venue.candles(ticker, start_s=start, end_s=end, minutes=minutes, include_latest=latest)
     return [bodies.candle(row) for row in found]
+
+
+def candlesticks_of_event(call: Call) -> Answer:
+    """Return the candles of each market of an event, as far as 10,000 of them together reach."""
+    venue, ticker = call.venue, call.path["ticker"]
+    event = venue.exchange.events.get(ticker)
+    if event is None or event.series_ticker != call.path["series_ticker"]:
+        raise not_found()
+    start, end, minutes = _asked(call)
+    tickers = [market.ticker for market in venue.markets_of_event(ticker)]
+    period_s = 60 * minutes
+    end = min(end, start + MAX_CANDLES // max(1, len(tickers)) * period_s)
+    rows = [venue.candles(name, start_s=start, end_s=end, minutes=minutes) for name in tickers]
+    return answer(
+        {
+            "adjusted_end_ts": end,
+            "market_candlesticks": [[bodies.candle(row) for row in found] for found in rows],
+            "market_tickers": tickers,
+        }
+    )
 
 
 ROUTES = [
@@ -100,4 +120,10 @@ ROUTES = [
     Route("GET", "/markets/candlesticks", "BatchGetMarketCandlesticks", candlesticks_of_many),
     Route("GET", "/markets/{ticker}/orderbook", "GetMarketOrderbook", orderbook),
     Route("GET", "/series/{series_ticker}/markets/{ticker}/candlesticks", "GetMarketCandlesticks", candlesticks),
+    Route(
+        "GET",
+        "/series/{series_ticker}/events/{ticker}/candlesticks",
+        "GetMarketCandlesticksByEvent",
+        candlesticks_of_event,
+    ),
 ]

@@ -206,7 +206,7 @@ BASE = "/portfolio/events/orders"
 OLD = "/portfolio/orders"
 ROUTES = [
     Route("POST", BASE, "CreateOrderV2", create, WRITE),
-    Route("DELETE", BASE, "CancelAllOrdersV2", cancel_all, WRITE),
+    Route("DELETE", BASE, "CancelAllOrders", cancel_all, WRITE),
     Route("POST", f"{BASE}/batched", "BatchCreateOrdersV2", create_batch, WRITE, count_items),
     Route("DELETE", f"{BASE}/batched", "BatchCancelOrdersV2", cancel_batch, WRITE, count_items),
     Route("DELETE", f"{BASE}/{{order_id}}", "CancelOrderV2", cancel, WRITE),

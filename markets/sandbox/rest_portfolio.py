@@ -8,9 +8,11 @@ from __future__ import annotations
 from typing import Any
 
 from markets.sandbox import papers
+from markets.sandbox.accounts import Transfer
 from markets.sandbox.errors import bad_request
 from markets.sandbox.intents import Body, invalid_parameters, read_body, read_optional_body
 from markets.sandbox.numbers import CENT, SECOND, balance_text
+from markets.sandbox.refusals import not_found
 from markets.sandbox.routes import Call, Route
 from markets.sandbox.web import Answer, answer
 
@@ -166,6 +168,29 @@ def transfer_between_shards(call: Call) -> Answer:
     return answer({"transfer_id": made.transfer_id})
 
 
+def shard_transfers(call: Call) -> Answer:
+    """Return money that moved between shards, newest first."""
+    call.unrestricted()
+    limit = call.query.limit(100, 500)
+    moved = [row for row in reversed(_moved(call)) if row.from_index != row.to_index]
+    page, cursor = call.query.page(moved, lambda row: row.transfer_id, limit=limit)
+    return answer({"cursor": cursor, "transfers": [papers.shard_transfer(row) for row in page]})
+
+
+def shard_transfer(call: Call) -> Answer:
+    """Return one movement between shards."""
+    call.unrestricted()
+    wanted = call.path["transfer_id"]
+    found = next((row for row in _moved(call) if row.transfer_id == wanted and row.from_index != row.to_index), None)
+    if found is None:
+        raise not_found()
+    return answer({"transfer": papers.shard_transfer(found)})
+
+
+def _moved(call: Call) -> list[Transfer]:
+    return call.venue.exchange.members[call.member].transfers
+
+
 def _amount(body: Body, name: str) -> int:
     found = body.number(name)
     if found is None or found <= 0:
@@ -187,7 +212,7 @@ ROUTES = [
     Route("GET", "/portfolio/balance", "GetBalance", balance, "read::portfolio_balance"),
     Route("GET", "/portfolio/positions", "GetPositions", positions, "read"),
     Route("GET", "/portfolio/fills", "GetFills", fills, "read"),
-    Route("GET", "/historical/fills", "GetHistoricalFills", historical_fills, "read"),
+    Route("GET", "/historical/fills", "GetFillsHistorical", historical_fills, "read"),
     Route("GET", "/portfolio/settlements", "GetSettlements", settlements, "read"),
     Route(
         "GET",
@@ -213,5 +238,19 @@ ROUTES = [
         "IntraExchangeInstanceTransfer",
         transfer_between_shards,
         "write::transfer",
+    ),
+    Route(
+        "GET",
+        "/portfolio/intra_exchange_instance_transfers",
+        "GetIntraExchangeInstanceTransfers",
+        shard_transfers,
+        "read",
+    ),
+    Route(
+        "GET",
+        "/portfolio/intra_exchange_instance_transfers/{transfer_id}",
+        "GetIntraExchangeInstanceTransfer",
+        shard_transfer,
+        "read",
     ),
 ]

@@ -16,6 +16,7 @@ from markets.sandbox.keeping import Keeper
 from markets.sandbox.limits import TIERS
 from markets.sandbox.listing import DEFAULT_MARKETS, Listing
 from markets.sandbox.makers import STEP_SECONDS, Makers
+from markets.sandbox.past import LASTS_US, Past, lived
 from markets.sandbox.replay import Player
 from markets.sandbox.server import Server, Threaded
 from markets.sandbox.tape import scan
@@ -66,6 +67,8 @@ class Sandbox:
 
     def begin(self) -> None:
         """List the markets, quote them, and let time pass."""
+        if self.options.has_makers and not self.venue.exchange.markets:
+            self._begin_with_a_past()
         self.venue.exchange.tick()
         for tape in self._tapes:
             self.control.players.append(Player(self.venue, tape, speed=self.options.speed, loop=self.options.loop))
@@ -75,6 +78,12 @@ class Sandbox:
             self.makers.begin()
         self.control.on_clock = self._catch_up
         self._tasks.append(asyncio.get_running_loop().create_task(self._live()))
+
+    def _begin_with_a_past(self) -> None:
+        with lived(self.venue.clock) as present:
+            self.listing.fill(at_us=present, opened_us=present - LASTS_US)
+            listed = list(self.venue.exchange.markets.values())
+            Past(self.makers, self.venue.clock, seed=self.options.seed).live(listed, present)
 
     def _close_old_recordings(self) -> None:
         """Close what an earlier run replayed and this one does not."""

@@ -65,12 +65,18 @@ class Source(Protocol):
     def ticker_of_id(self, market_id: str) -> str | None:
         """Return the market of a market id."""
 
+    def id_of_ticker(self, ticker: str) -> str:
+        """Return the market id of a listed market."""
+
 
 class CommandError(Exception):
     """A command that is answered with an error message."""
 
-    def __init__(self, code: int, *, sid: int | None = None, tickers: list[str] | None = None) -> None:
+    def __init__(
+        self, code: int, *, sid: int | None = None, tickers: list[str] | None = None, is_single: bool = False
+    ) -> None:
         super().__init__(ERRORS[code])
+        self.is_single = is_single  # the command named one market, not a list
         self.code = code
         self.sid = sid
         self.tickers = tickers
@@ -150,9 +156,9 @@ class Commands:
             self._check_room(found, new)
             if found.tickers is not None or named:
                 self.audience.join(found, new if named else None)
-            self._acknowledge(found, command)
+            self._acknowledge(found, params, command)
         self._show(found, new, params)
-        self._name_unknown(found, [ticker for ticker in named if ticker not in known], command)
+        self._name_unknown(found, [ticker for ticker in named if ticker not in known], params, command)
 
     def _check_room(self, subscription: Subscription, new: list[str]) -> None:
         if len(subscription.tickers or ()) + len(new) > MARKET_LIMIT:
@@ -226,13 +232,13 @@ class Commands:
         self._check_room(found, new)
         if found.tickers is not None:
             self.audience.join(found, new)
-        self._acknowledge(found, command)
+        self._acknowledge(found, params, command)
         self._show(found, new, params)
-        self._name_unknown(found, [ticker for ticker in named if ticker not in known], command)
+        self._name_unknown(found, [ticker for ticker in named if ticker not in known], params, command)
 
     def _delete(self, found: Subscription, named: list[str], params: dict[str, Any], command: int) -> None:
         self.audience.leave(found, named)
-        self._acknowledge(found, command)
+        self._acknowledge(found, params, command)
 
     def _get_snapshots(self, found: Subscription, named: list[str], params: dict[str, Any], command: int) -> None:
         if found.channel != "orderbook_delta":
@@ -240,7 +246,7 @@ class Commands:
         held = [ticker for ticker in named if found.wants(ticker)]
         for ticker in held:
             self._snapshot(found, ticker, command)
-        self._name_unknown(found, [ticker for ticker in named if ticker not in held], command)
+        self._name_unknown(found, [ticker for ticker in named if ticker not in held], params, command)
 
     def _list(self, message: dict[str, Any], command: int) -> None:
         held = sorted(self.session.by_channel.values(), key=lambda found: found.sid)
@@ -262,19 +268,25 @@ class Commands:
         found = [self.source.ticker_of_id(str(market_id)) or str(market_id) for market_id in ids]
         return list(dict.fromkeys([*named, *found]))
 
-    def _acknowledge(self, found: Subscription, command: int) -> None:
+    def _acknowledge(self, found: Subscription, params: dict[str, Any], command: int) -> None:
+        """Name every market of the subscription, by id too where the command did."""
         held = sorted(found.tickers or ())
-        named = None if found.is_ack_short or found.tickers is None else {"market_tickers": held}
+        named = {} if found.is_ack_short or found.tickers is None else {"market_tickers": held}
+        if named and ("market_id" in params or "market_ids" in params):
+            named["market_ids"] = [self.source.id_of_ticker(ticker) for ticker in held]
         seq = found.next_seq() if found.counts else None
         self._say("ok", command, about=found, sid=found.sid, seq=seq, msg=named)
 
-    def _name_unknown(self, found: Subscription, tickers: list[str], command: int) -> None:
+    def _name_unknown(self, found: Subscription, tickers: list[str], params: dict[str, Any], command: int) -> None:
         if tickers:
-            self._refuse(CommandError(11, sid=found.sid, tickers=tickers), command)
+            is_single = "market_ticker" in params
+            self._refuse(CommandError(11, sid=found.sid, tickers=tickers, is_single=is_single), command)
 
     def _refuse(self, refused: CommandError, command: int) -> None:
         msg: dict[str, Any] = {"code": refused.code, "msg": ERRORS[refused.code]}
-        if refused.tickers:
+        if refused.tickers and refused.is_single:
+            msg["market_ticker"] = refused.tickers[0]
+        elif refused.tickers:
             msg["market_tickers"] = refused.tickers
         found = self.session.find(refused.sid) if refused.sid is not None else None
         seq = found.next_seq() if found is not None and found.counts else None

@@ -15,6 +15,7 @@ from markets.sandbox import auth, messages
 from markets.sandbox.accounts import Member
 from markets.sandbox.audience import Audience, WholeBook
 from markets.sandbox.auth import Signatures
+from markets.sandbox.candles import Candle, candles
 from markets.sandbox.catalogue import Market
 from markets.sandbox.exchange import Exchange
 from markets.sandbox.faults import Faults
@@ -25,6 +26,7 @@ from markets.sandbox.numbers import MONEY
 from markets.sandbox.publishing import Publisher
 from markets.sandbox.quotes import Quote, Trade
 from markets.sandbox.rules import Rules
+from markets.sandbox.statistics import Statistics
 from markets.sandbox.truth import Truth
 
 FIRST_BALANCE = 10_000 * MONEY
@@ -53,6 +55,18 @@ class VenueClock:
         if self.held_us is not None:
             self.held_us += us
 
+    def begin_in_the_past(self, us: int) -> int:
+        """Hold the clock that far before the present, which is returned. Raises ValueError once it has been read."""
+        if self._last:
+            raise ValueError("the exchange's time does not run backwards")
+        present = time.time_ns() // 1000
+        self.held_us = present - us
+        return present
+
+    def arrive(self) -> None:
+        """Let the clock be the machine's again."""
+        self.held_us, self.offset_us = None, 0
+
     def release(self) -> None:
         """Let a held clock run on from where it stands."""
         if self.held_us is not None:
@@ -67,6 +81,7 @@ class Replay:
     view: Callable[[], WholeBook | None]
     quote: Callable[[], Quote]
     trades: Callable[[], list[Trade]]
+    statistics: Statistics
 
 
 @dataclass(slots=True)
@@ -86,6 +101,8 @@ class Venue:
     refuse_connections: Callable[[float], None] = lambda seconds: None
     taker: Callable[..., int] | None = None
     changes: int = 0
+    resumes_us: int | None = None  # when a pause is thought to end
+    maintenance: list[tuple[int, int]] = field(default_factory=list)  # announced windows, from and to
     exchange: Exchange = field(init=False)
     publisher: Publisher = field(init=False)
     reads: LaggingReads = field(init=False)
@@ -182,6 +199,10 @@ class Venue:
         """Return the market of a market id."""
         return self._by_market_id.get(market_id)
 
+    def id_of_ticker(self, ticker: str) -> str:
+        """Return the market id of a listed market."""
+        return self.exchange.markets[ticker].market_id
+
     def quote(self, ticker: str) -> Quote:
         """Return a market's prices and volumes, those of the recording where it is replayed."""
         replay = self.replays.get(ticker)
@@ -205,6 +226,16 @@ class Venue:
             for rows in taped
         )
         return list(merge(own, *kept, key=lambda trade: trade.ts_us, reverse=True))
+
+    def candles(
+        self, ticker: str, *, start_s: int, end_s: int, minutes: int, include_latest: bool = False
+    ) -> list[Candle]:
+        """Return a market's candles whose end lies in start … end (Unix seconds), those of the replay if it is one."""
+        replay, asked = self.replays.get(ticker), {"start_s": start_s, "end_s": end_s, "minutes": minutes}
+        if replay is None:
+            return self.exchange.candles(ticker, include_latest_before_start=include_latest, **asked)
+        market = self.exchange.market(ticker)
+        return candles(replay.statistics, market.open_us, self.now_us(), include_latest=include_latest, **asked)
 
     def take(self, ticker: str, *, is_bid: bool, price: int, count: int) -> int:
         """Let the house trade at once against the members' orders and return the count that matched."""

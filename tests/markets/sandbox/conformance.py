@@ -1,17 +1,17 @@
 """Judges answers and frames by the exchange's own documents, both ways: what they require is there, nothing else is.
 
 The documents are openapi.yaml and asyncapi.yaml. Where recordings contradict them the recordings win, and the exception
-stands here by name. What was seen and what was not is counted for a report.
+stands in `covered` by name. What was seen and what was not is counted for a report.
 """
 
 from __future__ import annotations
 
-import copy
 import json
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -19,74 +19,28 @@ import requests
 import yaml
 from jsonschema import Draft202012Validator
 
+from tests.markets.sandbox.schemas import ERRORS, closed, documented, resolved
+from tests.markets.sandbox.wording import Wording, outline
+
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 PREFIX = "/trade-api/v2"
-
-# Every refusal comes in one of the exchange's five shapes; the OpenAPI document knows one of them.
-TEXT = {"type": "string", "minLength": 1}
-ERROR_OBJECT = {
-    "type": "object",
-    "properties": {"code": TEXT, "message": TEXT, "details": TEXT},
-    "required": ["code", "message"],
-    "additionalProperties": False,
-}
-ERRORS = {
-    "anyOf": [
-        {
-            "type": "object",
-            "properties": {"error": ERROR_OBJECT},
-            "required": ["error"],
-            "additionalProperties": False,
-        },
-        ERROR_OBJECT,
-        {"type": "object", "properties": {"msg": TEXT}, "required": ["msg"], "additionalProperties": False},
-        {"type": "object", "properties": {"error": TEXT}, "required": ["error"], "additionalProperties": False},
-    ]
-}
 # The first order family is not in the document any more, yet its paths still answer.
 GONE = re.compile(r"^/portfolio/orders(/batched|/[^/]+(/amend|/decrease)?)?$")
+KINDS = {"market_lifecycle_v2": "marketLifecycleV2Payload"}
 
 
-def closed(schema: Any) -> Any:
-    """Return an OpenAPI schema as JSON Schema in which objects have no other properties than the named ones."""
-    if isinstance(schema, list):
-        return [closed(item) for item in schema]
-    if not isinstance(schema, dict):
-        return schema
-    found = {name: closed(value) for name, value in schema.items() if name not in {"example", "examples", "nullable"}}
-    if "properties" in found and isinstance(found["properties"], dict) and "additionalProperties" not in found:
-        found["additionalProperties"] = False
-    if schema.get("nullable"):
-        return {"anyOf": [found, {"type": "null"}]}
-    return found
+@lru_cache
+def _read(path: Path) -> Any:
+    """Return a document, read once; nobody may change it."""
+    return yaml.load(path.read_text(), Loader=LOADER)  # noqa: S506
 
 
-def _resolved(schema: Any, root: dict[str, Any], depth: int = 0) -> Any:
-    """Return a schema without references, `allOf` of one merged into its parent."""
-    if isinstance(schema, list):
-        return [_resolved(item, root, depth) for item in schema]
-    if not isinstance(schema, dict) or depth > 40:
-        return schema
-    if "$ref" in schema:
-        target: Any = root
-        for name in schema["$ref"].removeprefix("#/").split("/"):
-            target = target[name]
-        merged = {**copy.deepcopy(target), **{key: value for key, value in schema.items() if key != "$ref"}}
-        return _resolved(merged, root, depth + 1)
-    found = {name: _resolved(value, root, depth + 1) for name, value in schema.items()}
-    parts = found.pop("allOf", None)
-    if parts is None:
-        return found
-    merged = dict(found)
-    for part in parts:
-        for name, value in part.items():
-            if name == "properties":
-                merged["properties"] = {**merged.get("properties", {}), **value}
-            elif name == "required":
-                merged["required"] = [*merged.get("required", []), *value]
-            else:
-                merged.setdefault(name, value)
-    return merged
+@dataclass(slots=True)
+class Seen:
+    """One form of one body: its fields, and how often it was heard."""
+
+    fields: frozenset[str]
+    times: int = 0
 
 
 @dataclass
@@ -97,17 +51,18 @@ class Judge:
     complaints: list[str] = field(default_factory=list)
     answers: Counter[tuple[str, str, int]] = field(default_factory=Counter)
     frames: Counter[str] = field(default_factory=Counter)
-    fields: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
 
     def __post_init__(self) -> None:
-        self.rest = yaml.load((self.documents / "openapi.yaml").read_text(), Loader=LOADER)  # noqa: S506
-        self.stream = yaml.load((self.documents / "asyncapi.yaml").read_text(), Loader=LOADER)  # noqa: S506
+        self.rest, self.stream = _read(self.documents / "openapi.yaml"), _read(self.documents / "asyncapi.yaml")
         self._paths = [
             (re.compile(re.sub(r"\{\w+\}", "[^/]+", path) + r"\Z"), path, operations)
             for path, operations in sorted(self.rest["paths"].items(), key=lambda item: item[0].count("{"))
         ]
+        self._wording = Wording.of(self.rest, self.stream)
         self._validators: dict[str, Draft202012Validator] = {}
-        self._schemas: dict[str, Any] = {}
+        self._schemas: dict[str, Any] = {"error": ERRORS}
+        self._seen: dict[tuple[str, str], Seen] = {}
+        self._outlines: dict[tuple[str, str], Seen] = {}
 
     # --- REST ----------------------------------------------------------------------------------------
 
@@ -118,72 +73,70 @@ class Judge:
                 return named, operations[method.lower()]
         return None
 
-    def hear(self, method: str, path: str, answer: Any) -> None:
-        """Judge one answer or one frame; what is wrong with it is kept for the end of the test."""
+    def hear(self, method: str, path: str, heard: Any, *, times: int = 1) -> None:
+        """Judge what a client received: one answer, or with the method WS one decoded frame."""
         if method == "WS":
-            self.judge_frame(answer)
-        else:
-            self.judge_answer(method, path, answer)
+            self.judge_frame(json.dumps(heard, separators=(",", ":")), times=times)
+            return
+        answer: requests.Response = heard
+        kind = answer.headers.get("content-type", "")
+        self.judge_body(method, path, answer.status_code, kind=kind, body=answer.content, times=times)
 
-    def judge_answer(self, method: str, path: str, answer: requests.Response) -> None:
-        """Judge one REST answer."""
-        where = f"{method} {path} {answer.status_code}"
+    def overhear(self, method: str, path: str, heard: Any) -> None:
+        """Judge what a client received and do not count it: whoever said it is heard too."""
+        self.hear(method, path, heard, times=0)
+
+    def judge_body(self, method: str, path: str, status: int, *, kind: str, body: bytes, times: int = 1) -> None:
+        """Judge one answer by its parts; `kind` is its content type."""
+        where = f"{method} {path} {status}"
         found = self.operation(method, path)
         named = path if found is None else found[0]
-        self.answers[method, named, answer.status_code] += 1
-        if answer.status_code in {204, 301} or answer.headers.get("content-type", "").startswith("text/"):
-            self._expect(where, answer.content == b"" or answer.status_code >= 400, "a body where there is none")
+        self.answers[method, named, status] += times
+        if status in {204, 301} or kind.startswith("text/"):
+            self._expect(where, body == b"" or status >= 400, "a body where there is none")
             return
-        body = answer.json()
-        self._expect(where, _is_sorted(answer.text), "keys are not in alphabetical order")
-        if answer.status_code >= 400:
-            self._validate(where, "error", ERRORS, body)
-        elif found is not None:
-            self._judge_success(where, f"{method} {named}", found[1], answer.status_code, body)
-        else:
+        if status >= 400:
+            self._validate(where, "error", body.decode(), times=times)
+        elif found is None:
             self._expect(where, bool(GONE.match(path)), "the document knows no such operation")
-
-    def _judge_success(self, where: str, name: str, operation: dict[str, Any], status: int, body: Any) -> None:
-        documented = operation["responses"].get(str(status))
-        if documented is None:
+        elif str(status) not in found[1]["responses"]:
             self.complaints.append(f"{where}: the document knows no such status")
-            return
-        content = documented.get("content", {}).get("application/json")
-        schema = {} if content is None else content["schema"]
-        self._validate(where, f"{name} {status}", self._whole(name, schema, self.rest), body)
-        self._count(name, body)
+        else:
+            name = self._response(method, named, status, found[1])
+            self._validate(where, name, body.decode(), times=times)
 
-    def _whole(self, name: str, schema: Any, root: dict[str, Any]) -> Any:
-        """Return a schema without references, made once."""
+    def _response(self, method: str, path: str, status: int, operation: dict[str, Any]) -> str:
+        """Return the name under which the schema of a success is kept."""
+        name = f"{method} {path} {status}"
         if name not in self._schemas:
-            self._schemas[name] = _resolved(schema, root)
-        return self._schemas[name]
+            content = operation["responses"][str(status)].get("content", {}).get("application/json")
+            self._schemas[name] = resolved({} if content is None else content["schema"], self.rest)
+        return name
 
     # --- frames --------------------------------------------------------------------------------------
 
-    def judge_frame(self, frame: dict[str, Any]) -> None:
+    def judge_frame(self, text: str, *, times: int = 1) -> None:
         """Judge one frame of the stream."""
-        name = self._payload(frame)
-        self.frames[name] += 1
-        schema = self.stream["components"]["schemas"].get(name)
-        if schema is None:
-            self.complaints.append(f"frame {frame['type']}: the document knows no such message")
-            return
-        whole = self._whole(name, schema, self.stream)
-        self._validate(f"frame {frame['type']} {json.dumps(frame)[:300]}", name, whole, frame)
-        self._count(name, frame)
+        kind, message = _kind(text)
+        name = self._payload(kind, message)
+        self.frames[name] += times
+        if name not in self._schemas:
+            schema = self.stream["components"]["schemas"].get(name)
+            if schema is None:
+                self.complaints.append(f"frame {kind}: the document knows no such message")
+                return
+            self._schemas[name] = resolved(schema, self.stream)
+        self._validate(f"frame {text[:300]}", name, text, times=times, is_sorted=False)
 
-    def _payload(self, frame: dict[str, Any]) -> str:
-        kind = frame["type"]
+    def _payload(self, kind: str, message: Any) -> str:
         if kind == "ok":
-            return "listSubscriptionsResponsePayload" if isinstance(frame.get("msg"), list) else "okResponsePayload"
+            return "listSubscriptionsResponsePayload" if isinstance(message, list) else "okResponsePayload"
         if kind in {"subscribed", "unsubscribed", "error"}:
             return f"{kind}ResponsePayload"
-        if kind == "market_lifecycle_v2" and frame["msg"].get("event_type") == "metadata_updated":
+        if kind == "market_lifecycle_v2" and '"metadata_updated"' in message:
             return "marketMetadataUpdatedPayload"
-        special = {"market_lifecycle_v2": "marketLifecycleV2Payload"}
         first, *rest = kind.split("_")
-        return special.get(kind, f"{first}{''.join(part.capitalize() for part in rest)}Payload")
+        return KINDS.get(kind, f"{first}{''.join(part.capitalize() for part in rest)}Payload")
 
     # --- judging -------------------------------------------------------------------------------------
 
@@ -191,36 +144,76 @@ class Judge:
         if not holds:
             self.complaints.append(f"{where}: {complaint}")
 
-    def _validate(self, where: str, name: str, schema: Any, body: Any) -> None:
+    def _validate(self, where: str, name: str, text: str, *, times: int, is_sorted: bool = True) -> None:
+        """Judge a body, once for each form in which it comes: values of one form are all the same to the documents."""
+        seen = self._known(name, text, is_frame=not is_sorted)
+        if seen is not None:
+            seen.times += times
+            return
+        body = json.loads(text)
+        complaints = [f"{where}: {error}" for error in self._errors(name, body)]
+        if is_sorted and not _is_sorted(text):
+            complaints.append(f"{where}: keys are not in alphabetical order")
+        self.complaints += complaints
+        if not complaints:
+            self._seen[name, self._wording.form(text)] = Seen(frozenset(_field_names(body)), times)
+
+    def _known(self, name: str, text: str, *, is_frame: bool) -> Seen | None:
+        """Return what is known of a body's form; frames get a cheap look first, for there are so many."""
+        if not is_frame or (key := outline(text)) is None:
+            return self._seen.get((name, self._wording.form(text)))
+        found = self._outlines.get((name, key))
+        if found is None and (found := self._seen.get((name, self._wording.form(text)))) is not None:
+            self._outlines[name, key] = found
+        return found
+
+    def _errors(self, name: str, body: Any) -> Iterator[str]:
         validator = self._validators.get(name)
         if validator is None:
-            validator = self._validators[name] = Draft202012Validator(closed(schema))
+            validator = self._validators[name] = Draft202012Validator(closed(self._schemas[name]))
         for error in validator.iter_errors(body):
-            self.complaints.append(f"{where}: {'.'.join(map(str, error.absolute_path))}: {error.message[:300]}")
+            yield f"{'.'.join(map(str, error.absolute_path))}: {error.message[:300]}"
 
-    def _count(self, name: str, body: Any) -> None:
-        self.fields[name].update(_field_names(body))
+    # --- reporting -----------------------------------------------------------------------------------
 
-    def report(self) -> str:
-        """Return what was heard: times, operation, status; times, message; then documented fields nobody ever sent."""
+    def fields(self, name: str) -> dict[str, tuple[int, bool]]:
+        """Return each documented field of an operation and status, or of a message: times seen, and is it required."""
+        seen: Counter[str] = Counter()
+        for (heard, _), found in self._seen.items():
+            if heard == name:
+                seen.update(dict.fromkeys(found.fields, found.times))
+        return {way: (seen[way], required) for way, required in documented(self._schemas[name])}
+
+    def unseen(self) -> Iterator[tuple[str, str]]:
+        """Yield operation and status (or message) and field of everything documented that nothing ever sent."""
+        for name in sorted(self._schemas.keys() - {"error"}):
+            for way, (times, _) in sorted(self.fields(name).items()):
+                if not times:
+                    yield name, way
+
+    def totals(self) -> str:
+        """Return how often each operation and status, and each message, was heard."""
         heard = sorted(self.answers.items())
-        lines = [f"{times:6} {method:6} {path} {status}" for (method, path, status), times in heard]
-        lines += [f"{times:6} {name}" for name, times in sorted(self.frames.items())]
-        for name, schema in sorted(self._schemas.items()):
-            unseen = sorted(set(_documented(schema)) - set(self.fields[name]))
-            if unseen:
-                lines.append(f"never in {name}: {', '.join(unseen)}")
+        lines = [f"{times:7} {method:6} {path} {status}" for (method, path, status), times in heard]
+        return "\n".join(lines + [f"{times:7} {name}" for name, times in sorted(self.frames.items())])
+
+    def table(self) -> str:
+        """Return operation × status × field: times seen, and which are required."""
+        lines = []
+        for name in sorted(self._schemas.keys() - {"error"}):
+            lines.append(name)
+            for way, (times, required) in self.fields(name).items():
+                lines.append(f"{times:9} {'required' if required else 'optional'} {way}")
         return "\n".join(lines)
 
 
-def _documented(schema: Any, way: str = "") -> Iterator[str]:
-    """Yield every field that a schema names."""
-    if not isinstance(schema, dict):
-        return
-    for name, inner in (schema.get("properties") or {}).items():
-        yield f"{way}{name}"
-        yield from _documented(inner, f"{way}{name}.")
-    yield from _documented(schema.get("items"), way)
+def _kind(text: str) -> tuple[str, Any]:
+    """Return a frame's type and its message, as text where that will do."""
+    if text.startswith('{"type":"'):
+        kind = text[9 : text.index('"', 9)]
+        return kind, ([] if kind == "ok" and '"msg":[' in text else text)
+    frame = json.loads(text)
+    return frame["type"], frame.get("msg") if isinstance(frame.get("msg"), list) else text
 
 
 def _field_names(body: Any, way: str = "") -> Iterator[str]:

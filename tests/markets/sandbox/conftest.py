@@ -18,40 +18,25 @@ from markets.sandbox.orders import NewOrder, TimeInForce
 from markets.sandbox.running import Options, RunningSandbox
 from markets.sandbox.server import Threaded
 from tests.markets.sandbox.conformance import Judge
+from tests.markets.sandbox.hearing import EAR
 from tests.markets.sandbox.peer import OPENED, Peer
 
 HOUR_US = 3600 * SECOND
 
 
-JUDGE = pytest.StashKey[Judge]()
-
-
 @pytest.fixture(scope="session")
 def judge(exchange_documents: Path, pytestconfig: pytest.Config) -> Judge:
     """Return the exchange's own documents as a judge of everything that any test hears."""
-    pytestconfig.stash[JUDGE] = Judge(exchange_documents)
-    return pytestconfig.stash[JUDGE]
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """With -v, say which operations, statuses and messages the tests heard and which fields nobody ever sent."""
-    if JUDGE in config.stash and config.get_verbosity() > 0:
-        terminalreporter.section("heard from the local exchange")
-        terminalreporter.write_line(config.stash[JUDGE].report())
+    return pytestconfig.stash[EAR].judge
 
 
 @pytest.fixture(autouse=True)
-def _judged(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Close what the test opened; fail a test whose answers or frames the documents do not know."""
-    judge: Judge | None = request.getfixturevalue("judge") if "judge" in request.fixturenames else None
-    if judge is not None:
-        judge.complaints.clear()
+def _closed() -> Iterator[None]:
+    """Close what the test opened."""
     yield
     while OPENED:
         opened = OPENED.pop()
         (opened.close if isinstance(opened, requests.Session) else opened.shutdown)()
-    if judge is not None:
-        assert judge.complaints == []
 
 
 class House:
@@ -85,7 +70,7 @@ class House:
         public_key, pem = auth.generate(key_type)
         key = auth.new_key(member_id, "key of a test", public_key=public_key, **fields)
         self.venue.signatures.add(key)
-        peer = Peer.from_pem(self.url, key.key_id, pem, heard=self.judge.hear)
+        peer = Peer.from_pem(self.url, key.key_id, pem, heard=self.judge.overhear)
         peer.member_id = member_id  # type: ignore[attr-defined]
         return peer
 

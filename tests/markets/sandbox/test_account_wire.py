@@ -145,7 +145,7 @@ def test_a_generated_key_signs_at_once(house: House, desk: Peer, asked: dict[str
     assert (body["key_type"], body["private_key"].splitlines()[0]) == (kind, header)
     key = serialization.load_pem_private_key(body["private_key"].encode(), None)
     assert isinstance(key, rsa.RSAPrivateKey if kind == "rsa" else ed25519.Ed25519PrivateKey)
-    peer = Peer(house.url, body["api_key_id"], key, heard=house.judge.hear)
+    peer = Peer(house.url, body["api_key_id"], key, heard=house.judge.overhear)
     assert peer.get("/portfolio/orders")["orders"] == []
 
 
@@ -182,7 +182,7 @@ def test_only_high_levels_bring_their_own_key(house: House) -> None:
     wrong = premier.call("POST", "/api_keys", body={"name": "own", "public_key": "no key"})
 
     assert (refused.status_code, taken.status_code, wrong.status_code) == (403, 201, 400)
-    peer = Peer(house.url, taken.json()["api_key_id"], pair, heard=house.judge.hear)
+    peer = Peer(house.url, taken.json()["api_key_id"], pair, heard=house.judge.overhear)
     assert peer.get("/portfolio/orders")["orders"] == []
 
 

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 
+from markets.sandbox.app import ROUTES
+from markets.sandbox.rest_orders import gone
+from markets.sandbox.running import Options, RunningSandbox
 from tests.markets.sandbox.conformance import Judge
+from tests.markets.sandbox.covered import COVERED, EMPTY, absence, silence
+from tests.markets.sandbox.hearing import Ear, listen
 
 BALANCE = {"balance": 1, "balance_dollars": "0.0100", "portfolio_value": 0, "updated_ts": 1}
 TRADE = {
@@ -97,7 +103,83 @@ def test_every_departure_of_a_frame_is_a_complaint(own_judge: Judge, frame: dict
 
 def test_the_report_counts_what_was_heard(own_judge: Judge) -> None:
     own_judge.hear("GET", "/portfolio/balance", answer_of(BALANCE))
+    own_judge.hear("GET", "/portfolio/balance", answer_of({**BALANCE, "balance": 250}))
+    own_judge.overhear("GET", "/portfolio/balance", answer_of(BALANCE))
     own_judge.hear("WS", "trade", TRADE)
 
-    assert "1 GET    /portfolio/balance 200" in own_judge.report()
-    assert "1 tradePayload" in own_judge.report()
+    assert "2 GET    /portfolio/balance 200" in own_judge.totals()
+    assert "1 tradePayload" in own_judge.totals()
+    assert "        2 required balance_dollars" in own_judge.table()
+    assert "        0 optional balance_breakdown" in own_judge.table()
+    assert ("GET /portfolio/balance 200", "balance_breakdown") in set(own_judge.unseen())
+
+
+def test_a_second_body_of_the_same_form_is_judged_by_its_form_alone(own_judge: Judge) -> None:
+    own_judge.hear("GET", "/portfolio/balance", answer_of(BALANCE))
+    own_judge.hear("GET", "/portfolio/balance", answer_of({**BALANCE, "balance_dollars": "0.01"}))
+
+    (complaint,) = own_judge.complaints
+    assert "balance_dollars: '0.01' does not match" in complaint
+
+
+def test_the_128_operations_are_served_or_a_reason_is_given(own_judge: Judge) -> None:
+    documented = {
+        f"{method.upper()} {path}"
+        for path, operations in own_judge.rest["paths"].items()
+        for method, operation in operations.items()
+        if "operationId" in operation
+    }
+    assert len(documented) == 128
+    assert documented >= COVERED | set(EMPTY)
+    assert COVERED.isdisjoint(EMPTY)
+
+    for operation in sorted(documented):
+        assert (absence(operation) is None) == (operation in COVERED or operation in EMPTY), operation
+
+
+def test_what_is_listed_as_served_is_what_is_served(own_judge: Judge) -> None:
+    served = {f"{route.method} {route.path}": route.operation for route in ROUTES if route.handle is not gone}
+
+    assert {re.sub(r"\{\w+\}", "{}", name) for name in served} == {
+        re.sub(r"\{\w+\}", "{}", name) for name in COVERED | set(EMPTY)
+    }
+    for route in ROUTES:
+        found = own_judge.operation(route.method, re.sub(r"\{\w+\}", "x", route.path))
+        if route.handle is not gone:
+            assert found is not None
+            assert (route.operation, bool(route.scope)) == (found[1]["operationId"], bool(found[1].get("security")))
+
+
+def test_what_was_never_sent_is_named_and_an_excuse_is_not(own_judge: Judge) -> None:
+    own_judge.hear("GET", "/portfolio/balance", answer_of(BALANCE))
+    own_judge.hear(
+        "DELETE", "/portfolio/events/orders/x", answer_of({"order_id": "x", "reduced_by": "1.00", "ts_ms": 1})
+    )
+    own_judge.hear("WS", "trade", TRADE)
+
+    found = set(silence(own_judge))
+
+    assert {line for line in found if line.startswith("GET /portfolio/balance")} == {
+        "GET /portfolio/balance 200: balance_breakdown",
+        "GET /portfolio/balance 200: balance_breakdown.balance",
+        "GET /portfolio/balance 200: balance_breakdown.exchange_index",
+    }
+    assert {line for line in found if line.startswith("DELETE /portfolio/events/orders/")} == {
+        "DELETE /portfolio/events/orders/batched: never answered",
+    }
+    assert {line for line in found if line.startswith("tradePayload")} == {"tradePayload: sending_ts_ms"}
+    assert "tickerPayload: never sent" in found
+
+
+def test_the_ear_hears_exchanges_that_others_start(own_judge: Judge) -> None:
+    ear = Ear(own_judge.documents)
+    stop = listen(ear)
+    try:
+        running = RunningSandbox(Options(markets=0, has_makers=False))
+        requests.get(f"{running.rest_url}/exchange/status", timeout=5).close()
+        running.stop()
+    finally:
+        stop()
+
+    assert ear.complaints() == []
+    assert ear.judge.answers == {("GET", "/exchange/status", 200): 1}

@@ -19,7 +19,7 @@ def rival(judge: Judge, tmp_path: Path) -> Iterator[Peer]:
     running = RunningSandbox(Options(credentials=tmp_path, tier="prestige"))
     facts = json.loads((tmp_path / "rival.json").read_text())
     pem = Path(facts["private_key_file"]).read_text()
-    yield Peer.from_pem(running.url, facts["key_id"], pem, heard=judge.hear)
+    yield Peer.from_pem(running.url, facts["key_id"], pem, heard=judge.overhear)
     running.stop()
 
 

@@ -148,7 +148,7 @@ def test_s8_says_what_nobody_knows(line: Line, fault: Switch) -> None:
     assert line.next()["sid"] == 77
 
 
-@pytest.mark.parametrize("code", [10, 25])
+@pytest.mark.parametrize("code", [8, 9, 10, 25])
 def test_s8_ends_a_sid_with_an_error(line: Line, fault: Switch, code: int) -> None:
     fault("S8", count=1, kind="error", code=code)
     line.change(2)

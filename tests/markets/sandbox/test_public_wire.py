@@ -20,7 +20,7 @@ def public(house: House, judge: Judge) -> Any:
 
     def read(path: str, **params: Any) -> requests.Response:
         answer = requests.get(f"{house.url}{PREFIX}{path}", params=params, timeout=5, allow_redirects=False)
-        judge.hear("GET", path, answer)
+        judge.overhear("GET", path, answer)
         return answer
 
     return read
@@ -110,6 +110,25 @@ def test_an_event_matches_a_status_if_any_of_its_markets_does(house: House, publ
         found = public("/events", status=status, series_ticker="KXSTATUSTEST").json()["events"]
         assert [event["event_ticker"] for event in found] == ["KXSTATUSTEST-1"]
     assert public("/events", status="settled", series_ticker="KXSTATUSTEST").json()["events"] == []
+
+
+def test_events_and_series_are_found_by_ticker_close_and_change(house: House, public: Any) -> None:
+    house.market(series="KXFOUND", event="KXFOUND-1")
+    house.market(series="KXFOUND", event="KXFOUND-2", close_us=house.venue.now_us() + 48 * HOUR_US)
+    now = house.venue.now_us() // 1_000_000
+
+    def found(**params: Any) -> list[str]:
+        rows = public("/events", series_ticker="KXFOUND", **params).json()["events"]
+        return [row["event_ticker"] for row in rows]
+
+    assert found() == ["KXFOUND-2", "KXFOUND-1"]
+    assert found(tickers="KXFOUND-1,KXNOBODY") == ["KXFOUND-1"]
+    assert found(min_close_ts=now + 47 * 3600) == ["KXFOUND-2"]
+    assert found(min_updated_ts=now - 60) == ["KXFOUND-2", "KXFOUND-1"]
+    assert found(min_updated_ts=now + 60) == []
+    changed = public("/series", min_updated_ts=now - 60).json()["series"]
+    assert "KXFOUND" in [row["ticker"] for row in changed]
+    assert public("/series", min_updated_ts=now + 60).json()["series"] == []
 
 
 def test_a_market_without_quotes_shows_no_bid_as_nothing_and_no_ask_as_a_dollar(house: House, public: Any) -> None:

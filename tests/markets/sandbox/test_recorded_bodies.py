@@ -42,7 +42,7 @@ class Day:
 
     def public(self, path: str, **params: Any) -> requests.Response:
         answer = requests.get(f"{self.house.url}{PREFIX}{path}", params=params, timeout=5)
-        self.house.judge.hear("GET", path, answer)
+        self.house.judge.overhear("GET", path, answer)
         return answer
 
     def read(self, path: str, **params: Any) -> requests.Response:
@@ -175,7 +175,7 @@ def unsigned(day: Day, **changes: str | None) -> requests.Response:
     answer = requests.get(
         day.house.url + path, headers={name: value for name, value in headers.items() if value is not None}, timeout=5
     )
-    day.house.judge.hear("GET", "/portfolio/balance", answer)
+    day.house.judge.overhear("GET", "/portfolio/balance", answer)
     return answer
 
 
@@ -438,7 +438,7 @@ def test_every_recording_of_an_operation_served_here_is_judged(recordings: Path)
         if not path.name.endswith(".meta.json")
     }
 
-    # Combos and their books are nobody's here; grids are a digest of other recordings.
+    # Books of combos and the digest of grids have tests of their own; collections are always empty here.
     assert files - set(RECORDED) == {
         "markets/combo_collections",
         "markets/combo_orderbooks",

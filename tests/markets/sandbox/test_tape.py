@@ -297,6 +297,28 @@ def test_a_close_is_told_by_result_and_shown_in_the_catalogue(play: Start, short
     socket.close()
 
 
+def test_a_replay_draws_candles_in_its_own_time(play: Start, short: Path) -> None:
+    house = play(short)
+    began = house.venue.now_us() // 1_000_000
+    socket = watch(house, "orderbook_delta", "trade")
+    list(socket.read(5))
+    asked = {"start_ts": began - 600, "end_ts": began + 120, "period_interval": 1, "market_tickers": "KXTAPED-1-A"}
+
+    found = house.member().get("/markets/candlesticks", **asked)["markets"][0]["candlesticks"]
+
+    (traded,) = [candle for candle in found if candle["volume_fp"] != "0.00"]
+    assert (traded["volume_fp"], traded["price"]["close_dollars"], traded["price"]["mean_dollars"]) == (
+        "4.00",
+        "0.4800",
+        "0.4800",
+    )
+    assert traded["end_period_ts"] - began <= 120
+    # The first snapshot opened at 0.48 bid and 0.50 asked; the last one is empty.
+    assert (traded["yes_bid"]["high_dollars"], traded["yes_bid"]["close_dollars"]) == ("0.4800", "0.0000")
+    assert (traded["yes_ask"]["low_dollars"], traded["yes_ask"]["close_dollars"]) == ("0.5000", "1.0000")
+    socket.close()
+
+
 def test_levels_come_in_yes_prices_where_that_is_asked_for(play: Start, short: Path) -> None:
     house = play(short)
     socket = house.member().connect()
