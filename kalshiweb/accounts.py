@@ -20,7 +20,7 @@ class ClosedSignup(DefaultAccountAdapter):  # type: ignore[misc]
 
     def _get_login_attempts_cache_key(self, request: HttpRequest, **credentials: Any) -> str:
         """Count wrong passwords for each name and address: guessing from one place locks nobody out elsewhere."""
-        return f"{super()._get_login_attempts_cache_key(request, **credentials)}:{request.META.get('REMOTE_ADDR', '')}"
+        return f"{super()._get_login_attempts_cache_key(request, **credentials)}:{self.get_client_ip(request)}"
 
 
 @never_cache

@@ -15,14 +15,14 @@ _SECRET_NAMES = re.compile(r"signature|private|secret|password|cookie|authorizat
 _SECRET_TEXT = re.compile(
     r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
     r"|(?i:KALSHI-ACCESS-SIGNATURE)['\"]?\s*[:=]\s*['\"]?\S+"
-    r"|(?<=/welcome/)[\w-]+",
+    r"|(?<=/welcome/)[\w-]+|(?<=/join/)[\w-]+",
     re.S,
 )
 _MASK = "[hidden]"
 
 
 def mask(text: str) -> str:
-    """Return `text` without private keys, signatures and log-in tokens."""
+    """Return `text` without private keys, signatures and the tokens of links."""
     return _SECRET_TEXT.sub(_MASK, text)
 
 

@@ -191,6 +191,7 @@ if HTTPS:
     SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = True
     if env.flag("KALSHIWEB_BEHIND_PROXY"):
         SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+        ALLAUTH_TRUSTED_PROXY_COUNT = 1  # the last address of X-Forwarded-For is the browser's
 
 # --- what a browser may do with our pages -----------------------------------------------------------
 CONTENT_SECURITY_POLICY = {

@@ -57,8 +57,18 @@ class LiveSocket(AsyncWebsocketConsumer):  # type: ignore[misc]
         doorkeeper().sockets.add(self)
         await self.opened()
 
+    async def __call__(self, *args: Any) -> None:
+        """Serve the socket to its end, and forget it however that came: after an error nobody says `disconnect`."""
+        try:
+            await super().__call__(*args)
+        finally:
+            await self._forget()
+
     async def disconnect(self, code: int) -> None:
         """Forget the socket."""
+        await self._forget()
+
+    async def _forget(self) -> None:
         if self.log_in is None:
             return
         log_in, self.log_in = self.log_in, None

@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import zipfile
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import UTC, date, datetime, time, timedelta
@@ -120,8 +121,9 @@ def _as_hashed(entry: AuditEntry) -> dict[str, Any]:
 
 
 def _covering(team: Team, numbers: set[int]) -> list[Checkpoint]:
+    wanted = sorted(numbers)
     lines = (line for line in checkpoints.read() if line.team == str(team.pk))
-    return [line for line in lines if any(line.first <= number <= line.number for number in numbers)]
+    return [line for line in lines if bisect_left(wanted, line.first) < bisect_right(wanted, line.number)]
 
 
 def _lines(rows: Iterable[dict[str, Any]]) -> bytes:

@@ -14,7 +14,7 @@ from django.contrib.auth import password_validation
 from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
-from django.db.models import F, QuerySet
+from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
@@ -144,11 +144,14 @@ def _check_name(user: User) -> None:
 def _open() -> QuerySet[Invitation]:
     """Return the invitations that can be used: not too old, and made by somebody who may still make them."""
     usable = Invitation.objects.filter(used_at=None, withdrawn_at=None, expires_at__gt=timezone.now())
+    may_still = Q(invited_by__memberships__role=Membership.Role.OWNER) | (
+        Q(invited_by__memberships__role=Membership.Role.ADMIN) & ~Q(role__in=HIGH)
+    )
     return usable.filter(
+        may_still,
         invited_by__is_active=True,
         invited_by__memberships__team=F("team"),
         invited_by__memberships__is_active=True,
-        invited_by__memberships__role__in=HIGH,
     )
 
 

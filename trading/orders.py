@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import uuid
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 from django.db import transaction
@@ -37,6 +38,7 @@ logger = logging.getLogger(__name__)
 SEND_WITHIN = timedelta(seconds=5)
 CANCEL_AGAIN_AFTER = timedelta(seconds=5)  # the exchange's lists lag behind an acknowledged cancel
 CLOCKS_DIFFER = timedelta(minutes=1)
+SKEW_MOST_MS = 5_000  # of our clock and the exchange's; signatures and look-ups allow for less
 
 
 class KeyReused(Refusal):
@@ -68,8 +70,11 @@ def submit(actor: AbstractBaseUser, *, team: Team, environment: str, ticket: Tic
     if existing := _existing(team, idempotency_key, ticket.digest(environment)):
         return existing
     account, key = _account_and_key(team, environment)
+    asked_at = timezone.now()  # the order's moment: a book that is long in coming does not put it off
     top = _newest_top(key, ticket.ticker)
-    order, is_new = _write_intent(actor, account, ticket=ticket, idempotency_key=idempotency_key, top=top)
+    order, is_new = _write_intent(
+        actor, account, ticket=ticket, idempotency_key=idempotency_key, asked_at=asked_at, top=top
+    )
     if is_new and order.state == OrderState.QUEUED:
         _send(order, key)
     return order
@@ -117,7 +122,13 @@ def _now_ms() -> int:
 
 @transaction.atomic
 def _write_intent(
-    actor: AbstractBaseUser, account: Account, *, ticket: Ticket, idempotency_key: str, top: Top | None
+    actor: AbstractBaseUser,
+    account: Account,
+    *,
+    ticket: Ticket,
+    idempotency_key: str,
+    asked_at: datetime,
+    top: Top | None,
 ) -> tuple[Order, bool]:
     """Write the order with its audit row and clear or deny it, all under the team's lock; False where it exists."""
     team = Team.objects.select_for_update(no_key=True).get(pk=account.team_id)
@@ -125,7 +136,7 @@ def _write_intent(
     digest = ticket.digest(account.environment)
     if existing := _existing(team, idempotency_key, digest):
         return existing, False
-    order = _draft(actor, account, ticket)
+    order = _draft(actor, account, ticket, asked_at=asked_at)
     order.idempotency_key, order.body_hash = idempotency_key, digest
     order.save(force_insert=True)
     audit.record(
@@ -145,7 +156,7 @@ def _write_intent(
     return order, True
 
 
-def _draft(actor: AbstractBaseUser, account: Account, ticket: Ticket) -> Order:
+def _draft(actor: AbstractBaseUser, account: Account, ticket: Ticket, *, asked_at: datetime) -> Order:
     direction = ticket.direction
     market = Market.objects.filter(environment=account.environment, ticker=ticket.ticker).first()
     order_id = uuid.uuid4()
@@ -168,7 +179,7 @@ def _draft(actor: AbstractBaseUser, account: Account, ticket: Ticket) -> Order:
         expires_at=ticket.expires_at,
         client_order_id=str(order_id),
         remaining=ticket.count,
-        created_at=timezone.now(),
+        created_at=asked_at,
     )
 
 
@@ -190,8 +201,12 @@ def _send(order: Order, key: ApiKey) -> None:
         membership = permissions.membership_in(_actor(order), order.team)
         if not permissions.may(membership, Permission.PLACE_ORDER):
             _lapse(order, "PERMISSION_LOST", "The person may no longer trade: nothing was sent.")
+        elif risk.is_halted(order):
+            _lapse(order, "TRADING_HALTED", "Trading was halted before it left: nothing was sent.")
         elif _is_late(order.created_at):
             _lapse(order, "TOO_LATE", "It took too long to send: nothing was sent.")
+        elif abs(client.skew_ms) > SKEW_MOST_MS:
+            _lapse(order, "CLOCK_DIFFERS", "This computer's clock differs from the exchange's: nothing was sent.")
         elif order.advance(OrderState.SENDING, sent_at=timezone.now()):
             _request(order, client)
 
@@ -211,11 +226,8 @@ def _lapse(order: Order, code: str, sentence: str) -> None:
 
 def _request(order: Order, client: RestClient) -> None:
     """Let one request leave and write down what came of it; anything but a clear answer is `unknown`."""
-    wanted = _wire(order)
     try:
-        if order.sent_at is None or _is_late(order.sent_at):
-            raise _TooLate
-        ack = client.create_order(wanted)
+        ack = client.create_order(_wire(order), before_signing=partial(_check_in_time, order))
     except Rejected as exc:
         _refused(order, client, exc)
     except RateLimited as exc:
@@ -225,6 +237,12 @@ def _request(order: Order, client: RestClient) -> None:
         _unknown(order, "NO_ANSWER", "No clear answer came; the desk is finding out at the exchange what happened.")
     else:
         order.hear(Word.of_ack(ack, order))
+
+
+def _check_in_time(order: Order) -> None:
+    """Raise where the order's moment has passed while it waited: once its signature is made, it can be accepted."""
+    if order.sent_at is None or _is_late(order.sent_at):
+        raise _TooLate
 
 
 def _wire(order: Order) -> CreateOrder:
@@ -259,7 +277,7 @@ def _unknown(order: Order, code: str, sentence: str) -> None:
 
 def _find(order: Order, client: RestClient) -> None:
     """Look for an order by our own id, for which the exchange has no filter."""
-    since = int((order.created_at - CLOCKS_DIFFER).timestamp())
+    since = client.seconds_there(order.created_at - CLOCKS_DIFFER)
     for body in walk(lambda cursor: client.orders(ticker=order.ticker, min_ts=since, cursor=cursor)):
         if body.client_order_id == order.client_order_id and (word := Word.of_order(body)):
             order.hear(word)

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from itertools import groupby
 
 from django.db import IntegrityError, transaction
@@ -21,6 +22,7 @@ from markets.kalshi.errors import BadMessage, KalshiError, RateLimited, RefusedB
 from markets.kalshi.messages import FillBody, FillTick, OrderBody, UserOrder
 from markets.kalshi.prices import Direction
 from markets.kalshi.rest import RestClient, walk
+from markets.lookback import keep_around
 from markets.models import Market
 from trading import audit
 from trading.models import Account, DeskEvent, Fill, Order, OrderState, Word
@@ -96,6 +98,8 @@ def _adopt(account: Account, said: OrderBody | UserOrder, word: Word, *, with_cl
         # Another process was faster; what it wrote may be older than what we were told.
         if known := _find(account, said.order_id, None):
             known.hear(word)
+        elif with_client_id:  # which stands on another order of the exchange: this one has to be seen as well
+            _adopt(account, said, word, with_client_id=False)
         return
     _link_fills(order)
 
@@ -162,7 +166,18 @@ def _write_fills(account: Account, fills: dict[str, FillBody | FillTick], order:
         facts={"fills": [{"trade": fill.trade_id, "count": fill.count, "price": fill.wire_price} for fill in new]},
     )
     DeskEvent.append(DeskEvent.Kind.FILL, *new, team_id=account.team_id, environment=account.environment)
+    _keep_books(account.environment, new)
     return len(new)
+
+
+def _keep_books(environment: str, fills: Sequence[Fill]) -> None:
+    """Have the books around the fills kept; a failure of that is no failure of ours."""
+    times: dict[str, list[int]] = {}
+    for fill in fills:
+        times.setdefault(fill.ticker, []).append(int(fill.traded_at.timestamp() * 1000))
+    for ticker, at in times.items():
+        kept = partial(keep_around, environment, ticker, first_ms=min(at), last_ms=max(at))
+        transaction.on_commit(kept, robust=True)
 
 
 def _fill(account: Account, said: FillBody | FillTick, order: Order | None) -> Fill:
@@ -234,7 +249,7 @@ def compare(account: Account, client: RestClient) -> None:
     what it did answer is kept, everything else stays as it was.
     """
     began_at = timezone.now()
-    since = None if account.reconciled_at is None else int((account.reconciled_at - OVERLAP).timestamp())
+    since = None if account.reconciled_at is None else account.reconciled_at - OVERLAP
     try:
         _compare_orders(account, client, since)
         for fills in _new_fills(account, client, since):
@@ -259,10 +274,11 @@ def note_failure(account_id: int, exc: KalshiError) -> None:
     Account.objects.filter(pk=account_id).update(reconcile_error=sentence[:200])
 
 
-def _compare_orders(account: Account, client: RestClient, since: int | None) -> None:
+def _compare_orders(account: Account, client: RestClient, since: datetime | None) -> None:
     seen: set[str] = set()
     listed = [*walk(lambda cursor: client.orders(status="resting", cursor=cursor))]
-    listed += walk(lambda cursor: client.orders(min_ts=since, cursor=cursor))
+    min_ts = client.seconds_there(since) if since else None
+    listed += walk(lambda cursor: client.orders(min_ts=min_ts, cursor=cursor))
     for body in listed:
         seen.add(body.order_id)
         if _is_news(account, body):
@@ -293,9 +309,10 @@ def _read_again(account: Account, client: RestClient, order: Order) -> None:
         logger.warning("order %s rests here, and the exchange does not show it: %s", order.pk, exc)
 
 
-def _new_fills(account: Account, client: RestClient, since: int | None) -> Iterator[list[FillBody]]:
+def _new_fills(account: Account, client: RestClient, since: datetime | None) -> Iterator[list[FillBody]]:
     """Return what is not booked, in the order of the trades, orders apart and a few at a time."""
-    listed = list(walk(lambda cursor: client.fills(min_ts=since, cursor=cursor)))
+    min_ts = client.seconds_there(since) if since else None
+    listed = list(walk(lambda cursor: client.fills(min_ts=min_ts, cursor=cursor)))
     known = set(Fill.objects.filter(account=account).values_list("trade_id", flat=True)) if listed else set()
     new = sorted((fill for fill in listed if fill.trade_id not in known), key=_traded_at)
     for _, of_order in groupby(sorted(new, key=lambda fill: fill.order_id), key=lambda fill: fill.order_id):
@@ -318,7 +335,7 @@ def resolve(account: Account, client: RestClient) -> None:
         return
     began_at = timezone.now()
     status = client.exchange_status()
-    since = int((questions[0].created_at - timedelta(minutes=1)).timestamp())
+    since = client.seconds_there(questions[0].created_at - timedelta(minutes=1))
     listed = list(walk(lambda cursor: client.orders(min_ts=since, cursor=cursor)))
     fills = list(walk(lambda cursor: client.fills(min_ts=since, cursor=cursor)))
     listed += _orders_of_strays(account, client, listed, fills)

@@ -120,12 +120,18 @@ def cents(price: Decimal) -> str:
 # --- is there trading at all ---------------------------------------------------------------------------
 
 
+def is_halted(order: Order) -> bool:
+    """Say whether the order's team is halted at this moment; asked once more just before an order leaves."""
+    halted = TradingState.objects.filter(state=TradingState.State.HALTED)
+    return halted.filter(team=order.team_id, environment=order.environment).exists()
+
+
 def _trading(order: Order, now: datetime) -> Iterator[Denial]:
     state = TradingState.objects.filter(team=order.team, environment=order.environment).first()
     if state is not None and state.state == TradingState.State.HALTED:
         why = f" ({state.reason})" if state.reason else ""
         yield Denial("TRADING_HALTED", f"Trading of this team is halted{why}; an owner can lift the halt.")
-    if state is not None and state.state == TradingState.State.REDUCING and _opening(order) > 0:
+    if state is not None and state.state == TradingState.State.REDUCING and _opening(order, now) > 0:
         yield Denial("TRADING_REDUCING", "Only orders that make a position smaller are allowed at present.")
     compared_at = order.account.reconciled_at
     if compared_at is None or now - compared_at > RECONCILED_WITHIN:
@@ -225,7 +231,7 @@ def _leg(order: Order) -> _Leg:
 
 
 def _exposure(order: Order, limit: RiskLimit, now: datetime) -> Iterator[Denial]:
-    held = positions.of_account(order.account)
+    held = positions.expected(order.account, now)
     legs: dict[str, list[_Leg]] = {}
     for other in Order.objects.filter(account=order.account).at_risk():
         legs.setdefault(other.ticker, []).append(_leg(other))
@@ -279,9 +285,9 @@ def _net(held: dict[str, positions.Position], ticker: str) -> Decimal:
     return held[ticker].net if ticker in held else ZERO
 
 
-def _opening(order: Order) -> Decimal:
+def _opening(order: Order, now: datetime) -> Decimal:
     """Return how many contracts of an order would make the position larger, with all that is open already."""
-    net = positions.of_market(order.account, order.ticker).net
+    net = _net(positions.expected(order.account, now), order.ticker)
     others = Order.objects.filter(account=order.account, ticker=order.ticker, wire_side=order.wire_side).at_risk()
     closing = max(ZERO, -net if order.wire_side == "bid" else net)
     free = max(ZERO, closing - sum((other.remaining for other in others), ZERO))

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
+from allauth.account.adapter import get_adapter
 from allauth.account.authentication import get_authentication_records
 from allauth.account.signals import password_changed
 from allauth.mfa.models import Authenticator
@@ -21,9 +22,11 @@ from django.contrib import messages
 from django.contrib.auth.models import User
 from django.contrib.auth.signals import user_logged_in, user_login_failed
 from django.contrib.sessions.models import Session
+from django.core.exceptions import ImproperlyConfigured, PermissionDenied
 from django.db import transaction
 from django.dispatch import receiver
 from django.http import HttpRequest, HttpResponse
+from django.middleware.csrf import rotate_token
 from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils import timezone
@@ -48,6 +51,7 @@ class DeskSessions(MiddlewareMixin):
 
     def process_request(self, request: HttpRequest) -> None:
         """Look at each request; what scripts fetch by themselves is no sign of a person."""
+        request._key_before = request.session.session_key  # type: ignore[attr-defined]
         if not request.session.session_key:
             return
         if team := request.session.get(TEAM):
@@ -55,6 +59,13 @@ class DeskSessions(MiddlewareMixin):
         is_script = request.method == "GET" and request.headers.get("Sec-Fetch-Dest") == "empty"
         if not is_script and not request.path.startswith(settings.STATIC_URL):
             touch(request)
+
+    def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
+        """Follow a session that got another key, as with a new password: it stays in the list, and can be ended."""
+        before, key = getattr(request, "_key_before", None), request.session.session_key
+        if before and key and before != key and not DeskSession.objects.filter(session_key=key).exists():
+            DeskSession.objects.filter(session_key=before, user_id=request.user.pk or 0).update(session_key=key)
+        return response
 
 
 def touch(request: HttpRequest) -> None:
@@ -180,22 +191,31 @@ def end_all(user: AbstractBaseUser, *, but: str | None = None) -> int:
 def choose_team(request: HttpRequest, team_id: uuid.UUID) -> bool:
     """Act in another of one's teams from now on in this session; False where one is not in it.
 
-    The session gets a new key, so that sockets of pages that show the other team close within seconds.
+    The session gets a new key, so that sockets of pages that show the other team close within seconds; and a new
+    CSRF secret, so that a form of such a page is too old to change anything in this team.
     """
     if not Membership.objects.filter(user_id=request.user.pk or 0, team_id=team_id, is_active=True).exists():
         return False
     before = request.session.session_key
     request.session[TEAM] = str(team_id)
     request.session.cycle_key()
+    rotate_token(request)
     DeskSession.objects.filter(session_key=before).update(session_key=request.session.session_key)
     return True
 
 
+def has_left_team(request: HttpRequest, team: Team) -> bool:
+    """Say whether this session acted in another team until now, which the person is no longer in; note the new one."""
+    before = request.session.get(TEAM)
+    if before != str(team.pk):
+        request.session[TEAM] = str(team.pk)
+    return before not in (None, str(team.pk))
+
+
 @receiver(user_logged_in)
 def _started(sender: Any, request: HttpRequest, user: User, **kwargs: Any) -> None:
-    key = request.session.session_key
-    if key is None:
-        return
+    if request.session.session_key is None:  # it was somebody else's: Django has emptied it, and not yet named it anew
+        request.session.create()
     request.session[BEGAN_AT] = request.session[ACTED_AT] = time.time()
     request.session.pop(ENDS_AT, None)
     now = timezone.now()
@@ -207,7 +227,7 @@ def _started(sender: Any, request: HttpRequest, user: User, **kwargs: Any) -> No
         "seen_at": now,
     }
     with transaction.atomic():
-        DeskSession.objects.update_or_create(session_key=key, defaults=columns)
+        DeskSession.objects.update_or_create(session_key=request.session.session_key, defaults=columns)
         _record("session.started", user, actor=user, facts={"address": columns["address"]})
 
 
@@ -252,5 +272,8 @@ def _record(action: str, user: User, *, actor: User | None, facts: dict[str, Any
 
 
 def address_of(request: HttpRequest | None) -> str:
-    """Return the address a request came from, as the server saw it; what a header claims is not believed."""
-    return str(request.META.get("REMOTE_ADDR", ""))[:45] if request is not None else ""
+    """Return the address a request came from: as the server saw it, behind a trusted proxy as that one did."""
+    try:
+        return get_adapter().get_client_ip(request)[:45] if request is not None else ""
+    except (PermissionDenied, ImproperlyConfigured):
+        return ""

@@ -44,6 +44,7 @@ FIRST_LIMITS = {
 }
 LINK_LIFE = {"local": timedelta(minutes=10), "reset": timedelta(hours=1)}
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
+FORWARDED = ("X-Forwarded-For", "Forwarded", "X-Real-IP")  # what a proxy on this machine says of those behind it
 _MAY_SET_PASSWORD = "may_set_password"  # noqa: S105 - the session's note of whom a link has let in
 
 LinkKind = Literal["local", "reset"]
@@ -275,14 +276,15 @@ def _may_set_password(request: HttpRequest) -> bool:
 
 
 def _is_at_this_machine(request: HttpRequest) -> bool:
-    """Say whether this is the local exchange's desk, asked from its own machine under its own name."""
+    """Say whether this is the local exchange's desk, asked from its own machine, directly, by its own name."""
     host = request.get_host()
     name = host[: host.rindex("]") + 1] if host.startswith("[") else host.partition(":")[0]
     try:
         is_loopback = ip_address(request.META.get("REMOTE_ADDR", "")).is_loopback
     except ValueError:
         return False
-    return settings.ENVIRONMENT == "sandbox" and is_loopback and name in LOOPBACK_NAMES
+    is_near = is_loopback and not any(header in request.headers for header in FORWARDED)
+    return settings.ENVIRONMENT == "sandbox" and is_near and name in LOOPBACK_NAMES
 
 
 def _hash(token: str) -> str:

@@ -29,6 +29,10 @@ def test_a_log_in_link_is_masked() -> None:
     assert mask("GET /welcome/s3cr3t-token/ 200") == "GET /welcome/[hidden]/ 200"
 
 
+def test_an_invitation_is_masked() -> None:
+    assert mask("Unprocessable Entity: /join/s3cr3t-token") == "Unprocessable Entity: /join/[hidden]"
+
+
 def test_an_ordinary_line_stays_as_it_is() -> None:
     assert mask("order 3b23c1c7 resting, 10.00 left") == "order 3b23c1c7 resting, 10.00 left"
 

@@ -19,7 +19,7 @@ from django.test import Client
 from kalshiweb.asgi import application
 from markets import sockets
 from markets.audience import Browser
-from markets.consumers import MARKETS_PER_SOCKET
+from markets.consumers import MARKETS_PER_SOCKET, BookConsumer
 from markets.events import encode
 from markets.hub import get_hub, stop_hub
 from markets.sockets import BURST, LOGGED_OUT, MESSAGE_BYTES, TOO_MUCH, TOO_SLOW
@@ -280,3 +280,22 @@ async def test_daphne_colours_no_log_lines_of_frames() -> None:
     await stop_hub()
 
     assert protocol.hlval(7) == 7
+
+
+async def test_a_socket_that_breaks_is_counted_no_longer(cookie: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def break_(self: Any, text: str) -> None:
+        raise OSError("the database is away")
+
+    socket = make(cookie)
+    assert (await socket.connect(timeout=5))[0]
+    assert sum(sockets.LiveSocket._open_by_user.values()) == 1
+    monkeypatch.setattr(BookConsumer, "heard", break_)
+
+    await socket.send_to("{}")
+    with pytest.raises(OSError):
+        await socket.receive_output(timeout=5)
+
+    assert sum(sockets.LiveSocket._open_by_user.values()) == 0
+    assert sockets.doorkeeper().sockets == set()
+    assert get_hub().audience.wish("sandbox") == ([], [])
+    await stop_hub()

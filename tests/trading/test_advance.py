@@ -204,3 +204,24 @@ def test_an_amendment_made_at_the_exchange_is_taken_over(account: Account) -> No
     order.refresh_from_db()
     assert (order.count, order.remaining, order.price) == (Decimal(6), Decimal(6), Decimal("0.49"))
     assert json.loads(json.dumps(AuditEntry.objects.get().facts))["price"] == "0.49"
+
+
+@pytest.mark.parametrize("state", ["resting", "canceled"])
+def test_what_another_process_has_heard_meanwhile_is_not_taken_back(account: Account, state: str) -> None:
+    order = an_order(account, state=state)
+    slow = Order.objects.get(pk=order.pk)
+    order.hear(word(state, "5", "5"))
+
+    slow.hear(word(state, "3", "7"))
+
+    order.refresh_from_db()
+    assert order.filled == Decimal(5)
+    assert (slow.filled, slow.remaining) == (order.filled, order.remaining)
+
+
+def test_a_cancel_is_asked_for_whatever_was_filled_meanwhile(account: Account) -> None:
+    order = an_order(account)
+    slow = Order.objects.get(pk=order.pk)
+    order.hear(word("resting", "5", "5"))
+
+    assert slow.note("cancel_requested", cancel_requested_at=timezone.now()) is True

@@ -192,3 +192,17 @@ def test_a_page_of_the_other_team_cannot_place_orders_after_the_switch(
     )
 
     assert answer.status_code == 409
+
+
+@pytest.mark.parametrize(("role", "works"), [("owner", False), ("admin", False), ("trader", True)])
+def test_who_is_no_owner_any_more_has_invited_no_owner(team: Team, alice: User, role: str, works: bool) -> None:
+    member("olga", team, Membership.Role.OWNER)
+    token = invitations.invite(alice, team=team, role=role, for_whom="Alice again")
+    people.change_role(alice, membership=Membership.objects.get(user=alice), role="admin")
+
+    if works:
+        assert invitations.accept_new(token, username="carl", password=PASSWORD)
+    else:
+        with pytest.raises(InvitationRefused):
+            invitations.accept_new(token, username="carl", password=PASSWORD)
+        assert invitations.waiting(team) == []

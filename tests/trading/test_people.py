@@ -387,3 +387,37 @@ def test_who_has_left_is_not_invited_by_an_old_link(team: Team, alice: User, bob
 
     assert not Invitation.objects.exists()
     assert not Membership.objects.filter(user=bob, is_active=True).exists()
+
+
+def test_a_form_of_the_team_before_is_too_old_after_a_switch(team: Team, other_team: Team, alice: User) -> None:
+    Membership.objects.create(team=other_team, user=alice, role="owner")
+    browser = Client(enforce_csrf_checks=True)
+    form = browser.get("/accounts/login/").context["csrf_token"]
+    browser.post("/accounts/login/", {"login": "alice", "password": PASSWORD, "csrfmiddlewaretoken": str(form)})
+    shown = str(browser.get("/x/sandbox/team/").context["csrf_token"])
+    browser.post("/x/sandbox/team/choose/", {"to": str(other_team.pk), "csrfmiddlewaretoken": shown})
+    invitation = {"role": "viewer", "for_whom": "Carl"}
+
+    stale = browser.post("/x/sandbox/team/invitations/", {**invitation, "csrfmiddlewaretoken": shown})
+    assert (stale.status_code, Invitation.objects.count()) == (403, 0)
+
+    fresh = str(browser.get("/x/sandbox/team/").context["csrf_token"])
+    browser.post("/x/sandbox/team/invitations/", {**invitation, "csrfmiddlewaretoken": fresh})
+    assert Invitation.objects.get().team == other_team
+
+
+def test_a_form_of_a_team_one_was_removed_from_changes_nothing_in_the_next(
+    team: Team, other_team: Team, alice: User
+) -> None:
+    zoe = member("zoe", team, Membership.Role.ADMIN)
+    Membership.objects.create(team=other_team, user=zoe, role="owner")
+    browser = Client()
+    browser.post("/accounts/login/", {"login": "zoe", "password": PASSWORD})
+    browser.get("/x/sandbox/team/")
+    people.remove(alice, membership=Membership.objects.get(team=team, user=zoe), handed_to=None)
+
+    answer = browser.post("/x/sandbox/team/invitations/", {"role": "viewer", "for_whom": "Carl"})
+    assert (answer.headers.get("Location"), Invitation.objects.count()) == ("/x/sandbox/", 0)
+
+    browser.post("/x/sandbox/team/invitations/", {"role": "viewer", "for_whom": "Carl"})
+    assert Invitation.objects.get().team == other_team

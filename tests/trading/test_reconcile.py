@@ -378,3 +378,20 @@ def test_an_account_whose_key_cannot_be_used_says_so(
     account.refresh_from_db()
     assert account.reconcile_error != ""
     assert ready.requests == []
+
+
+def test_a_second_order_under_our_id_becomes_visible(
+    ready: ScriptedExchange, reader: RestClient, account: Account, place: Callable[..., Order]
+) -> None:
+    ours = place()
+    ready.place(
+        {"ticker": TICKER, "side": "bid", "price": "0.4800", "count": "10.00", "client_order_id": ours.client_order_id}
+    )
+
+    reconcile.compare(account, reader)
+    reconcile.compare(account, reader)
+
+    twin = Order.objects.get(is_external=True)
+    assert (twin.state, twin.count, twin.client_order_id) == ("resting", Decimal(10), None)
+    assert twin.exchange_order_id != ours.exchange_order_id
+    assert Order.objects.count() == 2

@@ -359,3 +359,38 @@ def test_the_hash_covers_the_whole_order(bob: User) -> None:
         a_ticket(expires_at=timezone.now()),
     ]
     assert len({ticket.digest("sandbox") for ticket in others} | {usual, a_ticket().digest("demo")}) == 10
+
+
+# --- traded, and not booked yet ------------------------------------------------------------------------------------
+
+
+def test_what_an_order_has_filled_counts_before_its_fills_are_booked(account: Account, limits: RiskLimit) -> None:
+    RiskLimit.objects.update(max_exposure=Decimal("10.00"), max_position=Decimal(15))
+    traded = an_order(account, state="executed", filled=Decimal(10), remaining=Decimal(0))  # $4.80
+
+    assert codes(draft(account)) == ["POSITION_LIMIT"]
+    assert codes(draft(account, count=Decimal(5))) == []
+    RiskLimit.objects.update(max_exposure=Decimal("9.59"), max_position=Decimal(500))
+    assert codes(draft(account)) == ["EXPOSURE_LIMIT"]  # $4.80 and $4.80
+    a_fill(account, order=traded, count=Decimal(10))
+    assert codes(draft(account)) == ["EXPOSURE_LIMIT"]  # once, not twice
+    RiskLimit.objects.update(max_exposure=Decimal("9.60"))
+    assert codes(draft(account)) == []
+
+
+def test_what_is_not_booked_yet_cannot_be_sold_twice(account: Account) -> None:
+    a_fill(account, count=Decimal(10))
+    an_order(
+        account, action="sell", wire_side="ask", state="canceled", filled=Decimal(10), remaining=Decimal(0)
+    )  # flat by now
+    TradingState.objects.create(environment=account.environment, team=account.team, state="reducing")
+
+    assert codes(draft(account, action="sell")) == ["TRADING_REDUCING"]
+
+
+def test_what_an_order_filled_long_ago_is_in_the_fills(account: Account) -> None:
+    RiskLimit.objects.update(max_position=Decimal(15))
+    old = timezone.now() - timedelta(hours=1)
+    an_order(account, state="executed", filled=Decimal(10), remaining=Decimal(0), updated_at=old)
+
+    assert codes(draft(account)) == []

@@ -22,6 +22,8 @@ from pytest_django.fixtures import Settings
 from tests.trading.conftest import TICKER, member
 from tests.trading.exchange import ScriptedExchange
 from tests.trading.test_models import an_order
+from trading import sessions as desk_sessions
+from trading import setup
 from trading.models import Account, ApiKey, AuditEntry, DeskSession, Membership, Team
 
 PASSWORD = "a long enough password"
@@ -441,3 +443,44 @@ def test_the_operator_takes_a_lost_second_factor_away(alice: User) -> None:
 
     assert sign_in("alice").get("/x/sandbox/").status_code == 200
     assert AuditEntry.objects.filter(action="session.second_factor", actor=None).count() == 1
+
+
+def test_a_log_in_over_somebody_elses_session_is_listed_too(alice: User, bob: User) -> None:
+    browser = sign_in("alice")
+    browser.post(f"/welcome/{setup.make_link(bob, kind='reset')}")
+    assert browser.get("/x/sandbox/").context["request"].user == bob
+
+    assert DeskSession.objects.get(user=bob).session_key == browser.session.session_key
+    assert desk_sessions.end_all(bob) == 1
+    assert browser.get("/x/sandbox/").status_code == 302
+
+
+def test_a_session_stays_in_the_list_when_its_password_is_changed(alice: User) -> None:
+    browser = sign_in("alice")
+    form = {"oldpassword": PASSWORD, "password1": "quite another password", "password2": "quite another password"}
+
+    browser.post("/accounts/password/change/", form)
+
+    assert DeskSession.objects.get(user=alice).session_key == browser.session.session_key
+    desk_sessions.end_all(alice)
+    assert browser.get("/x/sandbox/").status_code == 302
+
+
+def test_behind_a_trusted_proxy_people_are_told_apart_by_what_it_says(alice: User, settings: Settings) -> None:
+    settings.ALLAUTH_TRUSTED_PROXY_COUNT = 1
+    cache.clear()
+    guesser = Client(HTTP_X_FORWARDED_FOR="198.51.100.4, 203.0.113.7")  # the first is what the guesser claims
+    owner = Client(HTTP_X_FORWARDED_FOR="198.51.100.4")
+    for number in range(10):
+        guesser.post("/accounts/login/", {"login": "alice", "password": f"guess {number}"})
+
+    assert owner.post("/accounts/login/", {"login": "alice", "password": PASSWORD}).status_code == 302
+    assert DeskSession.objects.get(user=alice).address == "198.51.100.4"
+    failed = AuditEntry.objects.filter(action="session.failed").values_list("facts__address", flat=True)
+    assert set(failed) == {"203.0.113.7"}
+
+
+def test_without_a_trusted_proxy_nobody_says_where_they_are(alice: User) -> None:
+    sign_in("alice", REMOTE_ADDR="203.0.113.7", HTTP_X_FORWARDED_FOR="198.51.100.4")
+
+    assert DeskSession.objects.get(user=alice).address == "203.0.113.7"

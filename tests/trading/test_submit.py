@@ -17,7 +17,7 @@ from django.utils import timezone
 from markets.models import Market
 from tests.trading.conftest import ENV, TICKER, a_ticket
 from tests.trading.exchange import Answer, ScriptedExchange, Turn
-from trading import orders
+from trading import events, orders
 from trading.models import Account, ApiKey, AuditEntry, DeskEvent, Order, RiskLimit, Team
 from trading.orders import KeyReused, NoKey
 
@@ -344,3 +344,14 @@ def test_without_any_book_the_order_is_denied(
 
     assert submit(bob, team).reason_code == "BOOK_STALE"
     assert exchange.sent == []
+
+
+def test_fees_are_kept_to_the_millionth_of_a_dollar(ready: ScriptedExchange, bob: User, team: Team) -> None:
+    ack = {"order_id": "3b23c1c7", "fill_count": "2.25", "remaining_count": "0.00", "ts_ms": 1}
+    average = {"average_fill_price": "0.4800", "average_fee_paid": "0.001234"}
+    ready.creates.append(Turn(accept=False, answer=(201, ack | average)))
+
+    order = submit(bob, team, count=Decimal("2.25"))
+
+    assert (order.state, order.fees) == ("executed", Decimal("0.002776"))  # of 0.0027765
+    assert events.order_frame(order, 1)["fees"] == 2776

@@ -14,10 +14,11 @@ from django.db import connection
 from django.utils import timezone
 
 from markets.kalshi.messages import OrderBody, read_body
+from markets.kalshi.rest import RestClient
 from tests.trading.exchange import ScriptedExchange, Turn
 from tests.trading.test_submit import submit
 from trading import clients, orders, reconcile
-from trading.models import Account, ApiKey, AuditEntry, Membership, Order, Team
+from trading.models import Account, ApiKey, AuditEntry, Membership, Order, Team, TradingState
 
 
 def test_without_its_audit_row_there_is_no_order_and_no_request(
@@ -180,3 +181,63 @@ def test_the_private_stream_may_be_faster_than_the_answer(
 
     assert (order.state, order.filled) == ("executed", Decimal(10))
     assert Order.objects.count() == 1
+
+
+def test_frozen_while_it_waited_for_the_budget_nothing_leaves_late(
+    ready: ScriptedExchange, bob: User, team: Team, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Freezes:
+        def acquire(self, kind: str, tokens: int) -> None:
+            if kind == "write":
+                clock.shift(600)
+
+    monkeypatch.setattr(clients, "_budget", lambda environment, account: Freezes())
+    clients._shared_client.cache_clear()
+    with time_machine.travel(timezone.now()) as clock:
+        order = submit(bob, team)
+
+    assert (order.state, ready.sent) == ("unknown", [])
+
+
+def test_a_halt_stops_an_order_that_was_cleared_before_it(
+    ready: ScriptedExchange, bob: User, team: Team, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = orders._write_intent
+
+    def then_halt(*args: Any, **kwargs: Any) -> Any:
+        written = write(*args, **kwargs)
+        TradingState.objects.create(environment="sandbox", team=team, state="halted")
+        return written
+
+    monkeypatch.setattr(orders, "_write_intent", then_halt)
+
+    order = submit(bob, team)
+
+    assert (order.state, order.reason_code, ready.sent) == ("lapsed", "TRADING_HALTED", [])
+
+
+def test_an_order_whose_book_was_long_in_coming_is_not_sent(
+    ready: ScriptedExchange, bob: User, team: Team, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask = orders._newest_top
+
+    def slowly(*args: Any) -> Any:
+        clock.shift(6)
+        return ask(*args)
+
+    monkeypatch.setattr(orders, "_newest_top", slowly)
+    with time_machine.travel(timezone.now()) as clock:
+        order = submit(bob, team)
+
+    assert (order.state, order.reason_code, ready.sent) == ("lapsed", "TOO_LATE", [])
+
+
+@pytest.mark.parametrize(("skew_ms", "state"), [(4_900, "resting"), (5_100, "lapsed"), (-5_100, "lapsed")])
+def test_nothing_is_sent_while_our_clock_and_the_exchanges_differ(
+    ready: ScriptedExchange, bob: User, team: Team, monkeypatch: pytest.MonkeyPatch, skew_ms: int, state: str
+) -> None:
+    monkeypatch.setattr(RestClient, "skew_ms", skew_ms)
+
+    order = submit(bob, team)
+
+    assert (order.state, len(ready.sent)) == (state, int(state == "resting"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 import time_machine
@@ -140,3 +141,27 @@ def test_no_machine_gives_up_what_needs_a_person(
         place(Turn(accept=False, answer="drop"))
         Order.objects.update(state="needs_human")
         assert [scan(clock, account, api_key, after=71) for _ in range(4)] == ["needs_human"] * 4
+
+
+def test_an_exchange_whose_clock_is_behind_is_asked_for_earlier(
+    ready: ScriptedExchange,
+    reader: RestClient,
+    account: Account,
+    place: Callable[..., Order],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    order = place(Turn(answer="drop"))
+    since: list[int | None] = []
+    ask = RestClient.orders
+
+    def note(self: RestClient, **query: Any) -> Any:
+        since.append(query.get("min_ts"))
+        return ask(self, **query)
+
+    monkeypatch.setattr(RestClient, "orders", note)
+    monkeypatch.setattr(RestClient, "skew_ms", -600_000)
+
+    reconcile.resolve(account, reader)
+
+    assert since[0] is not None
+    assert since[0] <= order.created_at.timestamp() - 600

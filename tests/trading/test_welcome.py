@@ -267,3 +267,12 @@ def test_a_printed_link_leads_to_the_desk_that_runs(owner: User, settings: Any) 
 
     with DataDirLock(data, "process 7, http://localhost:8111/"):
         assert printed("log_in_link").startswith("http://localhost:8111/welcome/")
+
+
+@pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded", "X-Real-IP"])
+def test_a_local_link_does_not_come_through_a_proxy(owner: User, header: str) -> None:
+    token = setup.make_link(owner, kind="local")
+    near = Client(REMOTE_ADDR="127.0.0.1", HTTP_HOST="localhost")
+
+    assert near.post(f"/welcome/{token}", headers={header: "203.0.113.9"}).status_code == 410
+    assert near.post(f"/welcome/{token}").status_code == 302

@@ -50,6 +50,9 @@ LEARNT = frozenset(
     }
 )
 
+# What the exchange tells absolutely: never written over what somebody else has heard since we looked.
+TOLD = frozenset({"count", "price", "wire_price", "filled", "remaining", "average_price", "fees"})
+
 
 class ForbiddenAdvance(Exception):
     """A change of state that the table does not know: an error of ours, never of a person."""
@@ -162,6 +165,7 @@ class Order(models.Model):
             models.Index(fields=["team", "environment", "-created_at"], name="order_latest"),
             models.Index(fields=["team", "environment", "ticker", "-created_at"], name="order_market"),
             models.Index(fields=["account", "state"], name="order_account_state"),
+            models.Index(fields=["account", "updated_at"], name="order_account_updated"),
         ]
 
     def __str__(self) -> str:
@@ -275,7 +279,8 @@ class Order(models.Model):
             raise ForbiddenAdvance(f"nobody learns {sorted(unknown)} about an order")
         with transaction.atomic():
             written = {**values, "updated_at": timezone.now()}
-            was_there = Order.objects.filter(pk=self.pk, state=before).update(**written)
+            still = {"state": before} | ({"filled": self.filled} if TOLD & set(values) else {})
+            was_there = Order.objects.filter(pk=self.pk, **still).update(**written)
             if was_there:
                 self._tell(action, actor, values)
         if not was_there:

@@ -61,7 +61,7 @@ class Word:
             is_resting_kind = order.time_in_force == "good_till_canceled"
             state, code = OrderState.CANCELED, "SELF_TRADE" if is_resting_kind else "NOT_RESTING"
             text = SELF_TRADE if is_resting_kind else NOT_RESTING
-        fees = ack.fees if ack.average_fee is not None else None
+        fees = ack.fees.quantize(MICRODOLLAR) if ack.average_fee is not None else None
         return cls(ack.order_id, state, ack.filled, ack.remaining, ack.average_price, fees, code, text)
 
     @classmethod

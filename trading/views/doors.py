@@ -57,6 +57,9 @@ def desk_page(view: View[P]) -> Wrapped:
         if sessions.lacks_second_factor(request.user, membership.team):
             messages.info(request, "Real money can be moved with a key of your team: set up a second factor first.")
             return redirect("mfa_index")
+        if sessions.has_left_team(request, membership.team) and request.method == "POST":
+            messages.error(request, f"You act in {membership.team} now: nothing was done.")
+            return redirect("trading:dashboard", environment)
         return view(_enter(request, environment, membership), *args, **kwargs)
 
     return entered

@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Literal, TypeVar
 from urllib.parse import quote
@@ -38,6 +39,10 @@ TICKERS_MOST = 1_000
 def wall_ms() -> int:
     """Return our clock in ms."""
     return time.time_ns() // 1_000_000
+
+
+def _nothing() -> None:
+    """Ask for nothing."""
 
 
 class RestClient:
@@ -80,6 +85,10 @@ class RestClient:
     def skew_ms(self) -> int:
         """The exchange's clock minus ours, as of the last answer; 0 before the first."""
         return self._transport.skew_ms
+
+    def seconds_there(self, moment: datetime) -> int:
+        """Return a moment of ours for `min_ts`: earlier where the exchange's clock, as it last told, is behind."""
+        return int((moment + timedelta(milliseconds=min(0, self.skew_ms))).timestamp())
 
     # --- what the exchange lists -----------------------------------------------------------------
 
@@ -218,9 +227,14 @@ class RestClient:
 
     # --- writes: sent once -----------------------------------------------------------------------
 
-    def create_order(self, order: CreateOrder) -> messages.OrderAck:
-        """Send an order. Raises Rejected, RateLimited, Unavailable (it never left) or OutcomeUnknown."""
-        ack = self._write("POST", "/portfolio/events/orders", messages.OrderAck, body=order.body())
+    def create_order(self, order: CreateOrder, *, before_signing: Callable[[], object] = _nothing) -> messages.OrderAck:
+        """Send an order. Raises Rejected, RateLimited, Unavailable (it never left) or OutcomeUnknown.
+
+        `before_signing` is called when the tokens are there and may raise: then nothing leaves.
+        """
+        self._budget.acquire("write", DEFAULT_COST)
+        before_signing()
+        ack = self._write("POST", "/portfolio/events/orders", messages.OrderAck, body=order.body(), tokens=0)
         if ack.client_order_id not in (None, "", order.client_order_id):
             raise OutcomeUnknown("the exchange acknowledged another order than the one sent")
         return ack
@@ -342,7 +356,8 @@ class RestClient:
         body: dict[str, Any] | None = None,
         tokens: int,
     ) -> Answer:
-        self._budget.acquire("write", tokens)
+        if tokens:
+            self._budget.acquire("write", tokens)
         failure: errors.KalshiError
         try:
             answer = self._transport.send(method, path, params=params, body=body)
