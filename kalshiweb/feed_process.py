@@ -1,7 +1,7 @@
 """What the feed process consists of: the relay, the private streams of the keys, and its sign of life.
 
-It connects with the key that a team lends to the desk. As long as there is none, it looks for one every two seconds and
-browsers are told so; when the lent key changes, it connects anew.
+It connects with the key that a team lends to the desk. As long as there is none, or none that can be used, books are
+read over REST and browsers are told why; every two seconds it looks for a key, and when that changes it connects anew.
 """
 
 from __future__ import annotations
@@ -22,14 +22,18 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from kalshiweb.health import KEY
-from markets import tops
+from markets import polled, tops
+from markets.crosscheck import CrossCheck
+from markets.kalshi.feed import TickerReceived
 from markets.kalshi.messages import Channel
 from markets.leadership import Leadership
 from markets.lines import supervise
 from markets.listings import Lookup
 from markets.livebook import Listing
-from markets.relay import BookRelay, Feed, NoFeed
-from markets.source import ask_market
+from markets.lookback import Keeper
+from markets.quotes import QuoteBoard
+from markets.relay import BookRelay, Feed
+from markets.source import Pace, ask_market, books_reader
 from trading import clients
 from trading.models import ApiKey
 from trading.stream import PrivateStreams
@@ -41,8 +45,9 @@ SIGN_KEPT_SECONDS = 3600
 KEYS_SECONDS = 2.0
 STORE_SECONDS = 2.0  # time-out of every word with the store: the lease's renewal must not hang
 
-# Beside books and trades, what happens to markets: a pause and a settlement are told by no book.
-CHANNELS: tuple[Channel, ...] = ("orderbook_delta", "trade", "market_lifecycle_v2")
+# Beside books and trades: what happens to markets, for a pause and a settlement are told by no book, and the best
+# prices of those that nobody watches.
+CHANNELS: tuple[Channel, ...] = ("orderbook_delta", "trade", "market_lifecycle_v2", "ticker")
 
 NO_KEY = "no key is lent to the desk's feed yet: add one on the keys page"
 
@@ -57,6 +62,7 @@ class FeedProcess:
             settings.REDIS_URL, socket_timeout=STORE_SECONDS, socket_connect_timeout=STORE_SECONDS
         )
         self._connected_with: object = None
+        self.quotes = QuoteBoard(environment)
         self.relay = BookRelay(
             environment,
             layer=get_channel_layer(),
@@ -65,15 +71,20 @@ class FeedProcess:
             look_up=Lookup(environment, self._ask_exchange),
             write_tops=partial(tops.write, environment, store=tops.own_store()),
         )
+        self._reader = books_reader(environment, Pace())
 
     async def run(self) -> None:
         """Run until cancelled."""
         # What exists by now stays: the collector need not walk over it again and again.
         gc.collect()
         gc.freeze()
+        gc.set_threshold(50_000, 20, 20)
         works = {
             "the feed's sign of life": self._give_signs,
             "the feed's keys": self._follow_keys,
+            "the feed's quotes": self.quotes.run,
+            "the books' cross-check": CrossCheck(self.relay, self._reader.orderbooks).run,
+            "what is looked back at": Keeper(self.relay).run,
             "the private streams": self._follow_orders,
         }
         tasks = [asyncio.create_task(supervise(name, work)) for name, work in works.items()]
@@ -83,21 +94,33 @@ class FeedProcess:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            self._reader.close()
             await self._redis.aclose()
 
     # --- what it connects with -------------------------------------------------------------------
 
     def _make_feed(self, on_event: Callable[[Any], None]) -> Feed:
-        """Return a feed on the lent key; raises NoFeed with a sentence where there is none. Blocks."""
+        """Return a feed on the lent key, or one that polls and says why there is no key to be used. Blocks."""
         key = self._lent_key()
         self._connected_with = _identity(key)
         if key is None:
-            raise NoFeed(NO_KEY)
+            return polled.open_feed(self.environment, on_event=on_event, why=NO_KEY)
         try:
-            feed: Feed = clients.feed_client(key, on_event=on_event, channels=CHANNELS)
+            feed: Feed = clients.feed_client(key, on_event=self._sorted(on_event), channels=CHANNELS)
             return feed
         except clients.CannotUse as exc:
-            raise NoFeed(str(exc)) from exc
+            return polled.open_feed(self.environment, on_event=on_event, why=str(exc))
+
+    def _sorted(self, on_event: Callable[[Any], None]) -> Callable[[Any], None]:
+        """Return what takes the feed's events: quotes of all markets need not go through the loop of the books."""
+
+        def take(event: Any) -> None:
+            if type(event) is TickerReceived:
+                self.quotes.note(event.message)
+            else:
+                on_event(event)
+
+        return take
 
     def _lent_key(self) -> ApiKey | None:
         close_old_connections()

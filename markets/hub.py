@@ -316,18 +316,20 @@ class Hub:
         now, relay = self._now(), self.relays[environment]
         due = list(self.audience.due(environment, now))
         books, tops = self.audience.wish(environment)
-        if self._is_wish_due(relay, bool(due), is_watched=environment in self.audience.environments(), now=now):
+        # A relay that has just begun knows no hub, and says nothing to it: it is told soon what is wanted.
+        is_urgent = bool(due) or relay.is_told_lost
+        if self._is_wish_due(relay, is_urgent, is_watched=environment in self.audience.environments(), now=now):
             wish = {"type": "relay.wish", "hub": self.line.channel, "books": books, "tops": tops}
             relay.announced_at = now
             relay.is_changed = not await self.line.send_group(relay_group(environment), wish)
         if due:
             await self._ask(environment, due, now)
 
-    def _is_wish_due(self, relay: Relay, is_somebody_waiting: bool, *, is_watched: bool, now: int) -> bool:
+    def _is_wish_due(self, relay: Relay, is_urgent: bool, *, is_watched: bool, now: int) -> bool:
         if relay.is_changed or relay.announced_at is None:
             return True
         since = now - relay.announced_at
-        return is_watched and since >= (HURRY_MS if is_somebody_waiting else ANNOUNCE_MS)
+        return is_watched and since >= (HURRY_MS if is_urgent else ANNOUNCE_MS)
 
     async def _ask(self, environment: str, due: list[tuple[str, Any]], now: int) -> None:
         books = [ticker for ticker, watch in due if watch.waiting]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from markets.book import BookError, NegativeLevel, OffGrid, bands_of
@@ -24,6 +25,14 @@ CALM_MS = 30_000
 OVER_ATTEMPTS = 3
 
 _FEED_STATES: dict[str, FeedState] = {"LIVE": "live", "STALE": "stale", "DOWN": "down", "POLLED": "polled"}
+
+
+@dataclass(frozen=True, slots=True)
+class Polling:
+    """A feed without a stream: books are read over REST now and then. `connection` counts from 1; `why` is told."""
+
+    connection: int
+    why: str
 
 
 class Repair:
@@ -72,6 +81,7 @@ class Intake:
         self.alive_at: int | None = None
         self.heard_at: int | None = None
         self._is_connected = False
+        self._well = LIVE  # what the way upstream is called while nothing is wrong with it
         self._down_because = "not connected yet"
         self._stalled_because: str | None = None
         self._crossed: set[str] = set()
@@ -83,6 +93,7 @@ class Intake:
             feed.LifecycleReceived: self._lifecycle,
             feed.BooksStale: self._books_stale,
             feed.Connected: self._connected,
+            Polling: self._polling,
             feed.Disconnected: self._disconnected,
             feed.Stalled: self._stalled,
             feed.Resumed: self._resumed,
@@ -119,6 +130,10 @@ class Intake:
         """Doubt every book: messages were thrown away unread."""
         for ticker in self.books:
             self._doubt(ticker, Label("STALE", why), now)
+
+    def distrust(self, ticker: str, why: str, now: Moment) -> None:
+        """Doubt one book for a reason that the feed does not know, and want its snapshot at once."""
+        self._doubt(ticker, Label("STALE", why), now)
 
     def take(self, event: Any, now: Moment) -> None:
         """Take one event of the feed; kinds that say nothing about books are passed over."""
@@ -178,6 +193,9 @@ class Intake:
         try:
             if not live.delta(message.is_bid, message.price_units, message.change_units, up, message.ts_ms, now):
                 self.counts["deltas_passed_over"] += 1
+                if live.fault is None and live.up is not None and up[:2] != live.up[:2]:
+                    # The market's changes come in another subscription now, and its whole book there was missed.
+                    self._doubt(message.ticker, Label("RESYNC", "waiting for a snapshot"), now)
                 return
         except BookError as exc:
             self._count_wrong(live, exc, now)
@@ -228,6 +246,13 @@ class Intake:
     # --- what the feed says of itself ------------------------------------------------------------
 
     def _connected(self, event: feed.Connected, now: Moment) -> None:
+        self._connect(LIVE, now)
+
+    def _polling(self, event: Polling, now: Moment) -> None:
+        self._connect(Label("POLLED", event.why), now)
+
+    def _connect(self, well: Label, now: Moment) -> None:
+        self._well = well
         self.counts["connections"] += 1
         self._is_connected, self._stalled_because = True, None
         self.alive_at = now.mono
@@ -265,7 +290,7 @@ class Intake:
         elif self._stalled_because is not None:
             self.upstream = Label("STALE", self._stalled_because)
         else:
-            self.upstream = LIVE
+            self.upstream = self._well
         if self.upstream != before:
             self.dirty.update(self.books)
 

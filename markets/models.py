@@ -13,6 +13,7 @@ import re
 from decimal import Decimal
 from typing import TYPE_CHECKING, ClassVar
 
+import msgspec
 from django.db import connections, models
 from django.db.models import Q
 from django.db.models.expressions import RawSQL
@@ -280,3 +281,33 @@ class CatalogueClaim(models.Model):
 
     def __str__(self) -> str:
         return self.environment
+
+
+class KeptLook(models.Model):
+    """A stretch of a market's book that is kept for good; filled by the feed once it has passed.
+
+    `from_ms` and `to_ms` are milliseconds since 1970; what was known of the stretch may be less, or nothing.
+    """
+
+    environment = models.CharField(max_length=10, choices=Environment)
+    ticker = models.CharField(max_length=TICKER_LENGTH)
+    from_ms = models.BigIntegerField()
+    to_ms = models.BigIntegerField()
+    packed = models.BinaryField(default=bytes, help_text="Pieces of markets.reels, as one list.")
+    kept_at = models.DateTimeField(null=True, help_text="When it was filled.")
+
+    class Meta:
+        indexes: ClassVar = [
+            models.Index(fields=["environment", "ticker", "from_ms"], name="look_stretch"),
+            models.Index(fields=["environment", "to_ms"], name="look_due", condition=Q(kept_at=None)),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.environment} {self.ticker} {self.from_ms}–{self.to_ms}"
+
+    @property
+    def pieces(self) -> list[bytes]:
+        """The pieces as `markets.reels.replay` takes them."""
+        packed = bytes(self.packed)
+        found: list[bytes] = msgspec.msgpack.decode(packed) if packed else []
+        return found

@@ -23,6 +23,7 @@ from markets.intake import Intake
 from markets.leadership import RENEW_SECONDS, STAND_BY_SECONDS, Lease
 from markets.lines import Line, supervise
 from markets.livebook import Listing, Moment
+from markets.lookback import Lookback
 from markets.topboard import TopBoard
 from markets.tops import Top
 
@@ -90,6 +91,9 @@ class BookRelay:
         self.broadcast = Broadcast(environment)
         self.line = Line(layer, "relay", self.receive, group=relay_group(environment))
         self.counts: Counter[str] = Counter()
+        self.lookback = Lookback()
+        self._answers: set[asyncio.Task[bool]] = set()
+        self.observe: Callable[[Any], None] | None = None  # told of each event after the books have taken it
         self._make_feed = make_feed
         self._look_up = look_up
         self._clock = clock
@@ -145,6 +149,7 @@ class BookRelay:
             await asyncio.gather(*tasks, return_exceptions=True)
             await self._drop_feed()
             self.intake = Intake(self.environment, epoch="")
+            self.lookback.end(list(self.lookback.reels), self._clock().wall)
 
     async def _hold(self) -> None:
         """Renew until somebody else holds the lease, or nobody could be asked for long."""
@@ -170,6 +175,9 @@ class BookRelay:
 
     def receive(self, message: dict[str, Any]) -> None:
         """Take a hub's message, while reigning and while standing by."""
+        if message["type"] == "relay.look":
+            self._look_back(message)
+            return
         if self.broadcast.hear(message, self._clock()):
             self._wished.set()
         self._stirred.set()
@@ -181,10 +189,19 @@ class BookRelay:
             return
         entries = self.broadcast.frames(self.intake, now)
         self.counts["frames"] += len(entries)
+        self.lookback.take(entries)
         for hub, message in self.broadcast.messages(self.intake, entries, now, fence=self._fence):
             self.counts["messages"] += 1
             if not await self.line.send(hub, cast("dict[str, Any]", message)):
                 self.counts["messages_lost"] += 1
+
+    def _look_back(self, message: dict[str, Any]) -> None:
+        """Answer a hub's question about the past; who stands by knows of none."""
+        if self.lease.is_held:
+            answer = self.lookback.answer(message, self.environment)
+            task = asyncio.get_running_loop().create_task(self.line.send(message["hub"], answer))
+            self._answers.add(task)
+            task.add_done_callback(self._answers.discard)
 
     async def _publish_forever(self) -> None:
         while True:
@@ -202,6 +219,8 @@ class BookRelay:
     def take(self, event: Any) -> None:
         """Take one event of the feed."""
         self.intake.take(event, self._clock())
+        if self.observe is not None:
+            self.observe(event)
         if not self._stirred.is_set():
             self._stirred.set()
 
@@ -217,6 +236,11 @@ class BookRelay:
         self._ask_feed("resync", self.intake.repairs(now))
         if self.intake.off_grid:
             self._wished.set()
+        self._stirred.set()
+
+    def distrust(self, ticker: str, why: str) -> None:
+        """Doubt one book for a reason that the feed does not know; its snapshot is asked for at once."""
+        self.intake.distrust(ticker, why, self._clock())
         self._stirred.set()
 
     def _overrun(self) -> None:
@@ -301,6 +325,7 @@ class BookRelay:
         idle = self.broadcast.wishes.let_go(self.intake.books, now.mono)
         for ticker in idle:
             self.intake.remove(ticker)
+        self.lookback.end(idle, now.wall)
         self._ask_feed("unwatch", idle)
 
     async def _describe_again(self, tickers: list[str], *, fresh: bool) -> None:

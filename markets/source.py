@@ -137,6 +137,12 @@ def open_source(environment: str) -> RestSource:
     return RestSource(settings.EXCHANGES[environment].rest_url)
 
 
+def books_reader(environment: str, pace: Pace) -> RestClient:
+    """Return a client for an environment's public books; whoever asks again and again repeats nothing at once."""
+    exchange = settings.EXCHANGES[environment]
+    return RestClient(exchange.rest_url, budget=pace, hosts=exchange.hosts, timeout=(3.0, 5.0), read_attempts=1)
+
+
 def ask_market(environment: str, ticker: str) -> Listing | None:
     """Ask the exchange for one market, None where there is none. Raises KalshiError."""
     try:

@@ -50,7 +50,11 @@ class TopBoard:
 
     def _top(self, live: LiveBook, intake: Intake, now: Moment) -> Top:
         frame = live.top(now, intake.upstream)
-        right_at = now.wall if frame["state"] in _TRUSTED else self._right_at.get(live.ticker, 0)
+        right_at = self._right_at.get(live.ticker, 0)
+        if frame["state"] in _TRUSTED:
+            # A polled book is as old as its last reading; a stream would have told every change.
+            age = now.mono - live.heard_at if frame["state"] == "POLLED" and live.heard_at is not None else 0
+            right_at = now.wall - age
         return Top(
             frame["bid"],
             frame["bid_size"],

@@ -13,4 +13,5 @@ urlpatterns = [
     path("x/<str:environment>/catalogue/progress/", views.catalogue_progress, name="catalogue_progress"),
     path("x/<str:environment>/markets/<str:ticker>/book.json", views.book, name="book"),
     path("x/<str:environment>/markets/<str:ticker>/trades.json", views.trades, name="trades"),
+    path("x/<str:environment>/markets/<str:ticker>/lookback.json", views.lookback, name="lookback"),
 ]

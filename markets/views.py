@@ -14,7 +14,9 @@ from django.views.decorators.http import require_safe
 
 from markets.glance import Glance, NothingSeen
 from markets.hub import get_hub
+from markets.lookback import look
 from markets.models import CatalogueClaim, CatalogueRun, Market, MarketQuerySet
+from markets.reels import KEPT_MS
 
 ROWS_A_PAGE = 50
 PAGES_MOST = 40  # who has not found it by then needs another word, not another page
@@ -69,6 +71,27 @@ async def trades(request: HttpRequest, environment: str, ticker: str) -> HttpRes
         return _nothing(exc)
 
 
+@require_safe
+@never_cache
+@login_required
+async def lookback(request: HttpRequest, environment: str, ticker: str) -> HttpResponse:
+    """Answer with a market's book `from` a time and what came after, `to` a time, as JSON; both in ms since 1970.
+
+    400 for a stretch that is none or too long, 404 where nothing is known of it.
+    """
+    check_environment(environment)
+    try:
+        from_ms, to_ms = int(request.GET.get("from", "")), int(request.GET.get("to", ""))
+    except ValueError:
+        return _refuse(400, "BAD_TIME", "Say from when to when, in milliseconds since 1970.")
+    if not 0 <= to_ms - from_ms <= KEPT_MS or not 0 < from_ms < 1 << 53:
+        return _refuse(400, "BAD_TIME", "At most fifteen minutes at once, the earlier time first.")
+    found = await look(get_hub(), environment, ticker=ticker, from_ms=from_ms, to_ms=to_ms)
+    if not found["covered"]:
+        return _refuse(404, "NO_LOOKBACK", "Nobody watched this market then, or it is too long ago.")
+    return JsonResponse(found)
+
+
 def check_environment(environment: str) -> None:
     """Raise Http404 for an exchange that there is not."""
     if environment not in settings.EXCHANGES:
@@ -96,4 +119,8 @@ def _matching(environment: str, text: str) -> MarketQuerySet:
 
 
 def _nothing(error: NothingSeen) -> JsonResponse:
-    return JsonResponse({"error": {"code": "NO_BOOK", "text": str(error)}}, status=503)
+    return _refuse(503, "NO_BOOK", str(error))
+
+
+def _refuse(status: int, code: str, text: str) -> JsonResponse:
+    return JsonResponse({"error": {"code": code, "text": text}}, status=status)

@@ -40,7 +40,7 @@ class BadMessage(KalshiError):
     """The exchange sent something of a shape that we do not know.
 
     `ticker` and the position in a stream are given where they could be read; `is_new_kind` says that the frame names
-    a kind of message that we have never heard of.
+    a kind of message that we have never heard of; `kind` is what it calls itself.
     """
 
     def __init__(
@@ -49,6 +49,7 @@ class BadMessage(KalshiError):
         *,
         ticker: str | None = None,
         is_new_kind: bool = False,
+        kind: str = "",
         sid: int | None = None,
         seq: int | None = None,
     ) -> None:
@@ -56,6 +57,7 @@ class BadMessage(KalshiError):
         self.reason = reason
         self.ticker = ticker
         self.is_new_kind = is_new_kind
+        self.kind = kind
         self.sid = sid
         self.seq = seq
 

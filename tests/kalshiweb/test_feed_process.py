@@ -16,7 +16,7 @@ from pytest_django.fixtures import Settings
 
 from kalshiweb import feed_process
 from kalshiweb.feed_process import FeedProcess
-from markets.relay import NoFeed
+from markets.polled import PolledFeed
 from tests.kalshiweb.valkeys import RunningValkey
 from trading.models import Account, ApiKey, Team
 
@@ -53,9 +53,11 @@ async def process(make: Callable[[], FeedProcess]) -> FeedProcess:
 
 
 def refusal(process: FeedProcess) -> str:
-    with pytest.raises(NoFeed) as found:
-        process._make_feed(lambda event: None)
-    return str(found.value)
+    """Return why the process polls instead of connecting."""
+    feed = process._make_feed(lambda event: None)
+    assert isinstance(feed, PolledFeed)
+    feed.stop()
+    return feed.why
 
 
 async def test_without_a_lent_key_the_way_to_one_is_told(process: FeedProcess) -> None:

@@ -32,12 +32,12 @@ def retell(path: Path) -> list[dict[str, Any]]:
             continue
         seq += 1
         now = Moment(now.mono + STEP_MS, now.wall + STEP_MS)
-        intake.take(_event(frame, line, seq), now)
+        intake.take(event_of(frame, line, seq), now)
         samples += _tell(intake, pages, now)
     return samples
 
 
-def _event(frame: dict[str, Any], line: int, seq: int) -> Any:
+def event_of(frame: dict[str, Any], line: int, seq: int) -> Any:
     told = frame | {"sid": 1, "seq": seq, "msg": frame["msg"] | {"clock": line}}
     message = read_frame(encode(told).encode(), is_no_side_in_yes_prices=False)
     if isinstance(message, BookSnapshot):

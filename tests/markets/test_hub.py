@@ -321,6 +321,22 @@ async def test_the_wish_is_repeated_sooner_while_somebody_waits(hub: Hub, line: 
     assert len(line.take("relay.wish")) == 1
 
 
+async def test_the_wish_is_repeated_sooner_while_no_relay_is_heard(hub: Hub, line: Said, time: Time) -> None:
+    watching(hub)
+    hub.receive(tick(frame("book", 1), feed="live"))
+    await hub.announce("sandbox")
+    line.messages.clear()
+    time.now += SILENT_MS + 1
+    hub.look()
+    await hub.announce("sandbox")
+    line.messages.clear()
+
+    time.now += HURRY_MS
+    await hub.announce("sandbox")
+
+    assert len(line.take("relay.wish")) == 1
+
+
 async def test_a_wish_that_could_not_be_handed_over_is_said_again(hub: Hub, line: Said) -> None:
     watching(hub)
     line.is_working = False

@@ -20,7 +20,7 @@ from markets.intake import (
     Intake,
 )
 from markets.kalshi import feed
-from markets.kalshi.messages import Lifecycle, TradeTick
+from markets.kalshi.messages import BookDelta, Lifecycle, TradeTick
 from markets.livebook import CROSSED_MS, Listing, LiveBook, Moment
 from tests.markets.playedfeed import PlayedFeed
 
@@ -331,3 +331,29 @@ def test_beats_carry_the_state_of_the_way_upstream(fed: Feeding, say: Any, state
     fed.feed.say(say)
 
     assert fed.intake.feed_state() == state
+
+
+def test_changes_of_another_subscription_show_that_a_whole_book_was_missed(fed: Feeding) -> None:
+    change = BookDelta("A", True, 4800, 100, None, 99, sid=2, seq=7)
+
+    fed.intake.take(feed.DeltaReceived(change, fed.feed.connection), fed.now)
+
+    assert fed.state()[0] == "RESYNC"
+    assert fed.repairs() == ["A"]
+
+
+def test_a_change_that_came_before_casts_no_doubt(fed: Feeding) -> None:
+    said = fed.feed.delta_event("A", True, 4800, 100)
+    fed.intake.take(said, fed.now)
+
+    fed.intake.take(said, fed.now)
+
+    assert fed.state()[0] == "LIVE"
+
+
+def test_a_book_that_is_distrusted_is_stale_and_asked_for_at_once(fed: Feeding) -> None:
+    fed.intake.distrust("A", "REST shows another", fed.now)
+
+    assert fed.state() == ("STALE", "REST shows another")
+    assert fed.state("B")[0] == "LIVE"
+    assert fed.repairs() == ["A"]

@@ -31,6 +31,7 @@ from markets.kalshi.signing import Signer
 logger = logging.getLogger(__name__)
 
 TEXT, BINARY, CLOSE = websocket.ABNF.OPCODE_TEXT, websocket.ABNF.OPCODE_BINARY, websocket.ABNF.OPCODE_CLOSE
+BOOK_KINDS = frozenset({"orderbook_delta", "orderbook_snapshot"})
 MARKET_CHANNELS: tuple[Channel, ...] = ("orderbook_delta", "trade")
 
 
@@ -66,6 +67,7 @@ class FeedClient:
     ) -> None:
         """Raises RefusedByUs for an address that a signed handshake may not go to."""
         self.counts: Counter[str] = Counter()
+        self.on_frame: Callable[[bytes], None] | None = None  # told of each frame as it came, before it is read
         self._timing = timing or Timing()
         self._dialer = Dialer(ws_url, signer=signer, hosts=hosts, now_ms=now_ms, timeout=self._timing.handshake)
         self._on_event = on_event
@@ -216,6 +218,8 @@ class FeedClient:
 
     def _take(self, session: Session, raw: bytes, now: float) -> None:
         """Take one frame; whatever is wrong with it stays with it."""
+        if self.on_frame is not None:
+            self.on_frame(raw)
         try:
             session.take(read_frame(raw, is_no_side_in_yes_prices=True), now)
         except BadMessage as exc:
@@ -236,7 +240,9 @@ class FeedClient:
         logger.warning("a frame of the feed could not be read: %s", error.reason)
         # What is wrong with a market's best prices casts no doubt on its book: they are of another channel.
         if session.note_number(error.sid, error.seq, now) and error.kind != "ticker":
-            self._say(events.Malformed(error.ticker, error.reason))
+            # A broken change of a market that we did not ask for was one of another: its ticker is broken too.
+            is_strange = error.kind in BOOK_KINDS and error.ticker not in self._wanted
+            self._say(events.Malformed(None if is_strange else error.ticker, error.reason))
 
     def _why(self, reason: str) -> str:
         if self._is_dropped:

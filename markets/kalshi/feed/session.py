@@ -60,7 +60,9 @@ class Session:
         self._subscriptions = {channel: Subscription(channel) for channel in channels}
         self._commands = Commands()
         self._numbers: dict[int, Numbers] = {}
+        self._ended: set[int] = set()  # sids: what still comes of them belongs to nothing
         self._stale: dict[str, None] = {}
+        self._awaited: dict[str, float] = {}  # since when a snapshot that was asked for has not come
         self._asked_at = -SNAPSHOTS_APART_SECONDS
         self._lock = threading.RLock()
         self._events: dict[type, Callable[[Any, int], events.Event]] = {
@@ -91,6 +93,7 @@ class Session:
                 subscription.remove(unwanted)
             for ticker in unwanted:
                 self._stale.pop(ticker, None)
+                self._awaited.pop(ticker, None)
             self._flush(now)
 
     def resync(self, tickers: Iterable[str], now: float) -> None:
@@ -107,8 +110,12 @@ class Session:
         """Do what only time brings: questions put off, commands never answered."""
         with self._lock:
             for command in self._commands.overdue(now - COMMAND_SECONDS):
-                self._counts["commands_unanswered"] += 1
-                self._put_back(command, now)
+                if command.verb != "get_snapshot":  # what answers it is a snapshot like any other
+                    self._counts["commands_unanswered"] += 1
+                    self._put_back(command, now)
+            for ticker in [ticker for ticker, at in self._awaited.items() if at <= now - COMMAND_SECONDS]:
+                del self._awaited[ticker]
+                self._stale[ticker] = None
             self._flush(now)
             if self._stale and now - self._asked_at >= SNAPSHOTS_APART_SECONDS:
                 self._ask_stale(now)
@@ -133,6 +140,9 @@ class Session:
                 numbers.expected += 1  # nearly always: spared the call
             elif not self.note_number(message.sid, message.seq, now):  # type: ignore[union-attr]
                 return
+            if kind is BookSnapshot and self._awaited:
+                with self._lock:
+                    self._awaited.pop(message.ticker, None)  # type: ignore[union-attr]
         elif kind is Lifecycle and not self.note_number(message.sid, message.seq, now):  # type: ignore[union-attr]
             return
         self._say(make(message, self.connection))
@@ -143,6 +153,8 @@ class Session:
             return True
         numbers = self._numbers.get(sid)
         if numbers is None:
+            if sid in self._ended:
+                return False
             numbers = self._numbers.setdefault(sid, Numbers())
         expected = numbers.expected
         order = numbers.take(seq)
@@ -189,7 +201,7 @@ class Session:
         with self._lock:
             self._commands.answered(message.id)
             subscription = self._subscriptions.get(message.channel)  # type: ignore[call-overload]
-            if subscription is None:
+            if subscription is None or message.sid in self._ended:
                 return
             if subscription.sid != message.sid:
                 self._numbers.setdefault(message.sid, Numbers())
@@ -231,6 +243,9 @@ class Session:
         with self._lock:
             channel = self._channel_of(sid)
             self._numbers.pop(sid, None)
+            self._ended.add(sid)
+            if channel is None and BOOKS in self._subscriptions and self._subscriptions[BOOKS].sid is None:
+                channel = BOOKS  # the answer that would have named it was lost: in doubt it was the books'
             if channel is None:
                 return []
             self._counts["sids_ended"] += 1
@@ -299,6 +314,7 @@ class Session:
             return
         self._asked_at = now
         self._counts["snapshots_asked"] += len(wanted)
+        self._awaited.update(dict.fromkeys(wanted, now))
         for start in range(0, len(wanted), MOST_PER_COMMAND):
             self._command("get_snapshot", books, tickers=tuple(wanted[start : start + MOST_PER_COMMAND]), now=now)
 

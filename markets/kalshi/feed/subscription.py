@@ -14,7 +14,7 @@ from typing import Any
 from markets.kalshi.messages import Channel
 
 MOST_PER_COMMAND = 500
-WITHOUT_MARKETS = frozenset({"user_orders", "fill", "market_lifecycle_v2"})
+WITHOUT_MARKETS = frozenset({"user_orders", "fill", "market_lifecycle_v2", "ticker"})  # or: of all markets at once
 
 
 @dataclass(frozen=True, slots=True)

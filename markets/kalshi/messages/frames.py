@@ -319,7 +319,8 @@ def _other(raw: bytes | str, reason: str) -> Message:
     name = found.msg.get("market_ticker") if isinstance(found.msg, dict) else None
     ticker = name if isinstance(name, str) and 0 < len(name) <= 200 else None
     is_new = found.type not in KINDS
-    raise BadMessage(f"{found.type[:40]}: {reason}"[:200], ticker=ticker, is_new_kind=is_new, sid=sid, seq=seq)
+    kind = found.type[:40]
+    raise BadMessage(f"{kind}: {reason}"[:200], ticker=ticker, is_new_kind=is_new, kind=kind, sid=sid, seq=seq)
 
 
 def _natural(value: object) -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import random
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -234,6 +235,34 @@ def test_a_bad_frame_of_one_market_names_it_and_leaves_the_others_alone(
     told.wait(feed.DeltaReceived)
     assert told.wait(feed.Malformed).ticker == OSLO
     assert "BooksStale" not in told.kinds()
+
+
+def test_a_bad_change_of_a_market_that_nobody_asked_for_was_of_another(
+    upstream: Upstream, told: Told, start: Start
+) -> None:
+    start(OSLO, BERGEN, channels=("orderbook_delta",))
+    socket = upstream.connected()
+    upstream.next("subscribe")
+    socket.send(wire.encoded(wire.snapshot(OSLO, 1)).decode())
+    socket.send(wire.encoded(wire.delta("KXBROKEN", 2, price="x")).decode())
+    assert told.wait(feed.Malformed).ticker is None
+
+
+def test_a_bad_quote_casts_no_doubt_on_a_book(upstream: Upstream, told: Told, start: Start) -> None:
+    client = start(OSLO, channels=("orderbook_delta", "ticker"))
+    socket = upstream.connected()
+    upstream.next("subscribe")
+    socket.send(json.dumps({"type": "ticker", "sid": 2, "msg": {"market_ticker": OSLO, "price_dollars": "x"}}))
+    socket.send(wire.encoded(wire.snapshot(OSLO, 1)).decode())
+    told.wait(feed.SnapshotReceived)
+    assert "Malformed" not in told.kinds()
+    assert client.counts["malformed"] == 1
+
+
+def test_quotes_are_asked_for_without_naming_a_market(upstream: Upstream, start: Start) -> None:
+    start(channels=("ticker",))
+    upstream.connected()
+    assert upstream.next("subscribe")["params"] == {"channels": ["ticker"]}
 
 
 def test_a_kind_the_exchange_has_added_since_spoils_nothing(upstream: Upstream, told: Told, start: Start) -> None:

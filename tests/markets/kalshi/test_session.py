@@ -241,6 +241,26 @@ def test_snapshots_are_asked_for_by_name_and_lost_markets_are_subscribed(talk: T
     ]
 
 
+def test_a_snapshot_that_came_is_not_asked_for_again_and_one_that_did_not_is(talk: Talk) -> None:
+    talk.session.resync([OSLO, BERGEN], 100.0)
+    talk.hear(wire.snapshot(OSLO, 3))
+    talk.sent.clear()
+
+    talk.session.look(109.0)
+    assert talk.sent == []
+    talk.session.look(111.0)
+    assert asked_snapshots(talk.sent) == [[BERGEN]]
+
+
+def test_a_sid_that_ends_before_its_name_was_heard_may_have_been_the_books() -> None:
+    talk = Talk()
+    talk.session.watch([OSLO], 100.0)
+    talk.hear(wire.snapshot(OSLO, 1))
+    talk.hear(wire.error(25, "overflow", sid=1, seq=2))
+
+    assert isinstance(talk.told[-1], events.BooksStale)
+
+
 def test_a_command_that_nobody_answers_is_sent_again() -> None:
     talk = Talk()
     talk.session.watch([OSLO], 100.0)
