@@ -281,6 +281,7 @@ def test_a_message_without_end_ends_the_connection_not_the_memory(
     is_in_pieces: bool, upstream: Upstream, told: Told, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dial, "MESSAGE_MOST_BYTES", 10_000)
+    upstream.answers = False  # an answer between the pieces of a message would be an error of this server's own
     start(OSLO)
     socket = upstream.connected()
     with suppress(ConnectionClosed):  # it may hang up before the last piece
