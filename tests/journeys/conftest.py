@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,8 +10,20 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from tests import overheard
 from tests.journeys import desk as desks
 from tests.journeys.desk import CHROMIUM_SWITCHES, RunningDesk
+from tests.markets.sandbox.hearing import DOCUMENTS
+
+
+def end_and_judge(desk: RunningDesk) -> None:
+    """Stop a desk; whatever its exchange said meanwhile must be as the exchange's own documents have it."""
+    desk.stop()
+    documents = Path(os.environ.get(DOCUMENTS, desks.ROOT.parent / "shared" / "kalshi"))
+    if (documents / "openapi.yaml").is_file():
+        heard, complaints = overheard.judge(desk.data_dir, documents)
+        assert heard > 0
+        assert complaints == []
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +50,7 @@ def start_desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..
 
     yield run
     for desk in started:
-        desk.stop()
+        end_and_judge(desk)
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +58,7 @@ def running_desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDe
     """Return one desk for a whole file of journeys."""
     desk = desks.start(tmp_path_factory.mktemp("desk"))
     yield desk
-    desk.stop()
+    end_and_judge(desk)
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,8 @@ from typing import TextIO
 
 from playwright.sync_api import Page
 
+from tests import overheard
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 START_SECONDS = 120
 CHROMIUM_SWITCHES = [
@@ -109,7 +111,12 @@ def start(data_dir: Path, *options: str, port: int | None = None, sandbox_port: 
             *options,
         ],
         cwd=ROOT,
-        env={**os.environ, "KALSHIWEB_DATA_DIR": str(data_dir), "PYTHONUNBUFFERED": "1"},
+        env={
+            **os.environ,
+            **overheard.environment(data_dir),
+            "KALSHIWEB_DATA_DIR": str(data_dir),
+            "PYTHONUNBUFFERED": "1",
+        },
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
