@@ -124,8 +124,8 @@ IS_EMBEDDED_VALKEY = not env.secret("REDIS_URL")
 
 CHANNEL_LAYERS = {
     "default": {
-        "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
-        "CONFIG": {"hosts": [REDIS_URL], "prefix": "kalshiweb"},
+        "BACKEND": "markets.layers.StoreLayer",
+        "CONFIG": {"url": REDIS_URL, "prefix": "kalshiweb"},
     }
 }
 CACHES = {

@@ -60,7 +60,7 @@ class Hub:
         self._now = clock
         self.audience = Audience()
         self.relays: dict[str, Relay] = {}
-        self.line = Line(layer, "hub", self.receive)
+        self.line = Line(layer, "hub", self.receive, lost=self.lose)
         self.questions = Questions()
         self.messages = 0
         self._beaten_at = clock() - BEAT_MS
@@ -220,8 +220,9 @@ class Hub:
     def _take_beat(self, environment: str, relay: Relay, beat: BeatFrame, touched: set[Browser]) -> None:
         before, relay.beat = relay.beat, beat
         if before is None or _said(before) != _said(beat) or relay.is_told_lost:
-            relay.is_told_lost = False
-            encoded = self._beat(environment, self._now())
+            now = self._now()
+            relay.is_told_lost = not self._is_heard(relay, now)
+            encoded = self._beat(environment, now)
             for browser in self._viewers(environment):
                 browser.outbox.put_word(encoded)
                 touched.add(browser)
@@ -236,6 +237,15 @@ class Hub:
             if watch is not None and watch.active and (watch.epoch, watch.number) != (epoch, number):
                 watch.waiting |= watch.active
                 self._stirred.set()
+
+    def lose(self) -> None:
+        """Doubt everything at once: the layer's store has died, and nobody knows what it carried."""
+        for relay in self.relays.values():
+            relay.heard_at, relay.is_changed = None, True
+        for watch in self.audience.books.values():
+            watch.waiting |= watch.active
+        self.beat()
+        self._stirred.set()
 
     # --- what the hub says -----------------------------------------------------------------------
 
@@ -255,11 +265,11 @@ class Hub:
             browser.outbox.flush()
 
     def look(self) -> None:
-        """Beat when it is time to, and at once where a relay has fallen silent: three seconds are soon gone."""
+        """Beat when it is time to, and at once where a relay falls silent or is back: three seconds are soon gone."""
         now = self._now()
         watched = [self.relays[environment] for environment in self.audience.environments()]
-        is_lost = any(not relay.is_told_lost and not self._is_heard(relay, now) for relay in watched)
-        if is_lost or now - self._beaten_at >= BEAT_MS:
+        is_news = any(relay.is_told_lost is self._is_heard(relay, now) for relay in watched)
+        if is_news or now - self._beaten_at >= BEAT_MS:
             self.beat()
 
     def _is_heard(self, relay: Relay, now: int) -> bool:

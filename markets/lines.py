@@ -1,7 +1,8 @@
 """A channel of one's own on the channel layer, which notices when it has gone deaf and joins again.
 
 The layer may lose what it carries, and Redis or Valkey may come back empty: the line sends itself an echo each second,
-and without any message for three it leaves its channel and takes a new one.
+and without any message for three it leaves its channel and takes a new one. A store that dies is noticed at once, even
+if it is back before anybody missed a message: from then on the line is up again only when it hears itself again.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from redis.exceptions import RedisError
 logger = logging.getLogger(__name__)
 
 ECHO_SECONDS = 1.0
+FIRST_ECHO_SECONDS = 0.2  # while the line does not know whether it is up
 DEAF_SECONDS = 3.0
 SEND_SECONDS = 2.0
 RETRY_SECONDS = 0.5
@@ -27,15 +29,26 @@ LAYER_ERRORS = (RedisError, OSError, ChannelFull, TimeoutError)
 
 
 class Line:
-    """One member of the layer. `receive` is called on the event loop with each message and must not block."""
+    """One member of the layer. `receive` is called on the event loop with each message and must not block.
+
+    `lost`, likewise, is called when the layer's store has gone away, with whatever it carried.
+    """
 
     def __init__(
-        self, layer: Any, prefix: str, receive: Callable[[dict[str, Any]], None], *, group: str | None = None
+        self,
+        layer: Any,
+        prefix: str,
+        receive: Callable[[dict[str, Any]], None],
+        *,
+        group: str | None = None,
+        lost: Callable[[], None] = lambda: None,
     ) -> None:
         self._layer = layer
         self._prefix = prefix
         self._group = group
         self._receive = receive
+        self._lost = lost
+        self._losses = 0
         self._echoed_at: float | None = None
         self.channel: str | None = None
         self.joined = asyncio.Event()
@@ -48,13 +61,17 @@ class Line:
 
     async def run(self) -> None:
         """Stay joined until cancelled."""
-        while True:
-            try:
-                await self._join_and_listen()
-            except LAYER_ERRORS as exc:
-                logger.warning("channel layer: %s, joining again", type(exc).__name__)
-            self.joined.clear()
-            await asyncio.sleep(RETRY_SECONDS)
+        watch = asyncio.create_task(supervise("the watch over the layer's store", self._watch))
+        try:
+            while True:
+                try:
+                    await self._join_and_listen()
+                except LAYER_ERRORS as exc:
+                    logger.warning("channel layer: %s, joining again", type(exc).__name__)
+                self.joined.clear()
+                await asyncio.sleep(RETRY_SECONDS)
+        finally:
+            watch.cancel()
 
     async def send(self, channel: str, message: dict[str, Any]) -> bool:
         """Send to one channel; False if it could not be handed over, True is no promise."""
@@ -95,7 +112,9 @@ class Line:
 
     def _take(self, message: dict[str, Any]) -> None:
         if message["type"] == "line.echo":
-            self._echoed_at = time.monotonic()
+            # One that was under way when the store died proves nothing.
+            if message["losses"] == self._losses:
+                self._echoed_at = time.monotonic()
             return
         try:
             self._receive(message)
@@ -105,8 +124,21 @@ class Line:
 
     async def _echo(self, channel: str) -> None:
         while True:
-            await self.send(channel, {"type": "line.echo"})
-            await asyncio.sleep(ECHO_SECONDS)
+            await self.send(channel, {"type": "line.echo", "losses": self._losses})
+            await asyncio.sleep(ECHO_SECONDS if self.is_up else FIRST_ECHO_SECONDS)
+
+    async def _watch(self) -> None:
+        """Tell of every death of the store; a layer in memory has none."""
+        until_lost = getattr(self._layer, "until_lost", None)
+        if until_lost is None:
+            await asyncio.Event().wait()
+            return
+        while True:
+            await until_lost()
+            self._losses += 1
+            self._echoed_at = None
+            self._lost()
+            await asyncio.sleep(RETRY_SECONDS)
 
 
 async def supervise(name: str, run: Callable[[], Awaitable[None]], *, retry_seconds: float = RETRY_SECONDS) -> None:

@@ -8,6 +8,7 @@ import { Watched } from "./watched.js";
 const BEAT_LOST_MS = 2_500; // the server beats once a second
 const BEHIND_MS = 2_500;
 const SIGNED_OUT = 4401;
+const NEVER_HEARD = -1; // the server has nothing of the feed on its present way to it: frames may be lost for good
 
 export class MarketFeed {
   #env;
@@ -181,6 +182,7 @@ export class MarketFeed {
     this.#behindMs = difference - this.#quickest;
     this.#beat = beat;
     this.#beatAt = nowMs;
+    if (beat.hub_ms === NEVER_HEARD) for (const watched of this.#books.values()) watched.lose();
     for (const listener of this.#beatListeners) listener(beat);
   }
 

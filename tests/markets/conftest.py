@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
+import threading
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from channels_redis.pubsub import RedisPubSubChannelLayer
 from redis.asyncio import Redis
 
+from markets.layers import StoreLayer
+from tests.journeys.desk import CHROMIUM_SWITCHES
 from tests.kalshiweb.valkeys import RunningValkey, valkey_in
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+STATIC = Path(__file__).resolve().parent.parent.parent / "static"
 
 
 @pytest.fixture(scope="session")
@@ -68,6 +78,33 @@ def _snapshot(truth: dict[tuple[str, str], int]) -> dict[str, Any]:
     return {"type": "orderbook_snapshot", "msg": message}
 
 
-def layer_on(server: RunningValkey) -> RedisPubSubChannelLayer:
+def layer_on(server: RunningValkey) -> StoreLayer:
     """Return a channel layer of one process on this server."""
-    return RedisPubSubChannelLayer(hosts=[server.url], prefix="tests")
+    return StoreLayer(url=server.url, prefix="tests")
+
+
+class _Static(SimpleHTTPRequestHandler):
+    def log_message(self, *args: Any) -> None:
+        return
+
+
+@pytest.fixture(scope="module")
+def static_page() -> Iterator[Page]:
+    """Return a page of a browser beside our own static files, and nothing else."""
+    from playwright.sync_api import sync_playwright
+
+    found = shutil.which("chromium")
+    if found is None:
+        pytest.skip("no chromium on this machine: apt-get install chromium")
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Static, directory=str(STATIC)))
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=CHROMIUM_SWITCHES)
+        page = browser.new_page()
+        page.goto(f"http://127.0.0.1:{server.server_port}/js/book.js")
+        yield page
+        browser.close()
+    server.shutdown()
+    thread.join()
+    server.server_close()

@@ -100,10 +100,10 @@ class ClockFeed:
 
 async def main(url: str) -> None:
     """Run a relay for ever, and leave word of being the leader."""
-    from channels_redis.pubsub import RedisPubSubChannelLayer
     from redis.asyncio import Redis
     from redis.exceptions import RedisError
 
+    from markets.layers import StoreLayer
     from markets.leadership import Leadership
     from markets.livebook import Listing
     from markets.relay import BookRelay
@@ -111,7 +111,7 @@ async def main(url: str) -> None:
     store = Redis.from_url(url, socket_timeout=2, socket_connect_timeout=2)
     relay = BookRelay(
         "sandbox",
-        layer=RedisPubSubChannelLayer(hosts=[url], prefix="tests"),
+        layer=StoreLayer(url=url, prefix="tests"),
         lease=Leadership(store, "sandbox"),
         make_feed=ClockFeed,
         look_up=lambda tickers, fresh=False: {ticker: Listing(ticker) for ticker in tickers},

@@ -3,18 +3,11 @@
 from __future__ import annotations
 
 import json
-import shutil
-import threading
-from collections.abc import Iterator
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
 
-from tests.journeys.desk import CHROMIUM_SWITCHES
 from tests.markets import stories
 from tests.markets.pagebook import PageBook
 from tests.markets.stories import Story, random_actions
@@ -22,7 +15,6 @@ from tests.markets.stories import Story, random_actions
 pytestmark = pytest.mark.browser
 
 STORIES = 240
-STATIC = Path(__file__).resolve().parent.parent.parent / "static"
 
 # Folds each log of frames into a book of its own and compares it after every frame with what is expected.
 COMPARE = """async (text) => {
@@ -47,31 +39,6 @@ COMPARE = """async (text) => {
   }
   return {frames, differences};
 }"""
-
-
-class _Static(SimpleHTTPRequestHandler):
-    def log_message(self, *args: Any) -> None:
-        return
-
-
-@pytest.fixture(scope="module")
-def page() -> Iterator[Page]:
-    """Return a page of a browser beside our own static files, and nothing else."""
-    found = shutil.which("chromium")
-    if found is None:
-        pytest.skip("no chromium on this machine: apt-get install chromium")
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Static, directory=str(STATIC)))
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=CHROMIUM_SWITCHES)
-        page = browser.new_page()
-        page.goto(f"http://127.0.0.1:{server.server_port}/js/book.js")
-        yield page
-        browser.close()
-    server.shutdown()
-    thread.join()
-    server.server_close()
 
 
 class LoggedBook(PageBook):
@@ -104,13 +71,13 @@ class LoggedBook(PageBook):
         }
 
 
-def test_the_browsers_book_is_the_book_of_the_stories(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_browsers_book_is_the_book_of_the_stories(static_page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stories, "PageBook", LoggedBook)
     LoggedBook.logs.clear()
     for seed in range(STORIES):
         Story().tell(random_actions(seed, 120))
 
-    found = page.evaluate(COMPARE, json.dumps(LoggedBook.logs))
+    found = static_page.evaluate(COMPARE, json.dumps(LoggedBook.logs))
 
     said = {step["expected"]["said"] for log in LoggedBook.logs for step in log["steps"]}
     assert said == {"applied", "hole", "old"}, "the stories show every answer a book can give"
@@ -119,7 +86,7 @@ def test_the_browsers_book_is_the_book_of_the_stories(page: Page, monkeypatch: p
 
 
 @pytest.mark.parametrize("change", ["size", "why", "number"])
-def test_a_difference_is_seen(page: Page, monkeypatch: pytest.MonkeyPatch, change: str) -> None:
+def test_a_difference_is_seen(static_page: Page, monkeypatch: pytest.MonkeyPatch, change: str) -> None:
     monkeypatch.setattr(stories, "PageBook", LoggedBook)
     LoggedBook.logs.clear()
     Story(pages=1).tell([("connect",), ("change", "A", True, 1000, 300), ("tick", False), ("tick", False)])
@@ -129,6 +96,6 @@ def test_a_difference_is_seen(page: Page, monkeypatch: pytest.MonkeyPatch, chang
     else:
         expected[change] = "other" if change == "why" else expected[change] + 1
 
-    [difference] = page.evaluate(COMPARE, json.dumps(LoggedBook.logs))["differences"]
+    [difference] = static_page.evaluate(COMPARE, json.dumps(LoggedBook.logs))["differences"]
 
     assert difference["ticker"] == "A"

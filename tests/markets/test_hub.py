@@ -424,6 +424,41 @@ async def test_a_deaf_line_is_down_whatever_was_said_before(hub: Hub, line: Said
     assert (beat["feed"], beat["why"]) == ("down", "the connection to the feed process is lost")
 
 
+async def test_a_store_that_dies_makes_every_book_doubtful_at_once(hub: Hub, line: Said, time: Time) -> None:
+    viewer = watching(hub)
+    hub.receive(tick(frame("snap", 4), feed="live", numbers={}))
+    await hub.announce("sandbox")
+    line.take("relay.wish")
+    viewer.frames("beat")
+
+    line.is_up = False
+    hub.lose()
+
+    # -1: nothing has been heard on this way, which is what makes a page give up its books.
+    [beat] = viewer.frames("beat")
+    assert (beat["feed"], beat["hub_ms"], beat["why"]) == ("down", -1, "the connection to the feed process is lost")
+    await hub.announce("sandbox")
+    assert [wish["books"] for wish in line.take("relay.wish")] == [["A"]]
+    assert [ask["tickers"] for ask in line.take("relay.ask")] == [["A"]]
+
+
+async def test_after_a_death_of_the_store_a_relay_is_believed_when_the_line_hears_itself(
+    hub: Hub, line: Said, time: Time
+) -> None:
+    viewer = watching(hub)
+    hub.receive(tick(frame("snap", 4), feed="live", numbers={}))
+    line.is_up = False
+    hub.lose()
+    hub.receive(tick(frame("snap", 4), feed="live", numbers={"A": 4}))
+    viewer.frames("beat")
+
+    hub.look()
+    assert viewer.frames("beat") == []  # told already, and no second has passed
+    line.is_up = True
+    hub.look()
+    assert [(beat["feed"], beat["hub_ms"]) for beat in viewer.frames("beat")] == [("live", 0)]
+
+
 async def test_a_browser_hears_at_once_how_its_feed_is(hub: Hub) -> None:
     viewer = Viewer(hub)
     hub.watch(viewer, "sandbox", ("A",), ())

@@ -103,6 +103,36 @@ class DeafLayer(InMemoryChannelLayer):  # type: ignore[misc]
             await super().send(channel, message)
 
 
+class DyingLayer(InMemoryChannelLayer):  # type: ignore[misc]
+    """A layer whose store dies once, swallows what is sent after that, and then gives an old message back."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dies = asyncio.Event()
+        self.is_deaf = False
+        self._first: tuple[str, dict[str, Any]] | None = None
+
+    async def until_lost(self) -> None:
+        await self.dies.wait()
+        self.dies.clear()
+        self.is_deaf = True
+
+    async def send(self, channel: str, message: dict[str, Any]) -> None:
+        if self._first is None:
+            self._first = (channel, message)
+        if not self.is_deaf:
+            await super().send(channel, message)
+
+    async def given_back(self) -> None:
+        """Deliver the first message a second time, and return when it has been taken."""
+        assert self._first is not None
+        channel, message = self._first
+        await super().send(channel, message)
+        while not self.channels[channel].empty():
+            await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
+
 async def test_a_line_that_hears_nothing_takes_a_new_channel(quick: None, running: Any) -> None:
     layer, heard = DeafLayer(), Heard()
     line = await running(Line(layer, "hub", heard))
@@ -139,6 +169,45 @@ async def test_a_valkey_that_comes_back_empty_is_joined_again(
             await other.group_send("relay.sandbox", {"type": "test.back"})
             await asyncio.sleep(0.02)
     assert await heard.next() == {"type": "test.back"}
+
+
+async def test_a_store_that_dies_is_told_of_though_it_is_back_before_anybody_misses_a_message(
+    own_valkey: RunningValkey, running: Any
+) -> None:
+    heard, lost = Heard(), asyncio.Event()
+    line = await running(Line(layer_on(own_valkey), "hub", heard, lost=lost.set))
+    async with asyncio.timeout(5):
+        while not line.is_up:
+            await asyncio.sleep(0.01)
+
+    await asyncio.to_thread(own_valkey.kill)
+    await asyncio.wait_for(lost.wait(), 1)
+    assert not line.is_up
+
+    await asyncio.to_thread(own_valkey.start)
+    async with asyncio.timeout(10):
+        while not line.is_up:
+            await asyncio.sleep(0.01)
+
+
+async def test_an_echo_from_before_the_store_died_proves_nothing(running: Any) -> None:
+    layer = DyingLayer()
+    line = await running(Line(layer, "hub", Heard()))
+    async with asyncio.timeout(5):
+        while not line.is_up:
+            await asyncio.sleep(0)
+
+    layer.dies.set()
+    async with asyncio.timeout(5):
+        while line.is_up:
+            await asyncio.sleep(0)
+    await layer.given_back()
+    assert not line.is_up
+
+    layer.is_deaf = False
+    async with asyncio.timeout(5):
+        while not line.is_up:
+            await asyncio.sleep(0.01)
 
 
 async def test_a_message_that_cannot_be_handed_over_is_counted(own_valkey: RunningValkey) -> None:
