@@ -39,7 +39,7 @@ class Broadcast:
         hub = message["hub"]
         if message["type"] == "relay.wish":
             is_new = hub not in self.wishes.hubs
-            self.wishes.renew(hub, message["books"], message["tops"], now.mono)
+            self.wishes.renew(hub, message["books"], message["tops"], now.mono, pace_ms=message["pace_ms"])
             # Tops have no numbers: a lost one is repaired by telling them all again with each announcement.
             self._tops_owed[hub] = self.wishes.hubs[hub].tops
             if is_new:
@@ -63,13 +63,14 @@ class Broadcast:
     def frames(self, intake: Intake, now: Moment) -> list[Entry]:
         """Take the frames that are due from the books that changed."""
         entries: list[Entry] = []
+        pace_ms = self.wishes.pace_ms
         for ticker in list(intake.dirty):
             live = intake.books[ticker]
-            due = live.due_at(now, intake.upstream)
+            due = live.due_at(now, intake.upstream, pace_ms=pace_ms)
             if due is None:
                 intake.dirty.discard(ticker)
             elif due <= now.mono:
-                entries += live.take(now, intake.upstream)
+                entries += live.take(now, intake.upstream, pace_ms=pace_ms)
                 self._tops_moved.add(ticker)
         return entries + self._top_frames(intake, now)
 
@@ -80,7 +81,8 @@ class Broadcast:
         if intake.upstream != self._upstream_told:
             return now.mono
         due = [self._beat_at + BEAT_MS]
-        due += [intake.books[ticker].due_at(now, intake.upstream) or now.mono for ticker in intake.dirty]
+        dirty, pace_ms = [intake.books[ticker] for ticker in intake.dirty], self.wishes.pace_ms
+        due += [live.due_at(now, intake.upstream, pace_ms=pace_ms) or now.mono for live in dirty]
         if self._tops_moved:
             due.append(self._tops_at + TOP_TICK_MS)
         return min(due)

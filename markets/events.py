@@ -211,12 +211,16 @@ Entry = tuple[str, str, int, str]  # kind, ticker, number, encoded
 
 
 class RelayWish(TypedDict):
-    """Everything one hub's browsers watch; on change and every few seconds, valid for a lease."""
+    """Everything one hub's browsers watch, and how often it can take a market's frames.
+
+    Said on change and every few seconds, valid for a lease.
+    """
 
     type: Literal["relay.wish"]
     hub: str
     books: Sequence[str]
     tops: Sequence[str]
+    pace_ms: int
 
 
 class RelayAsk(TypedDict):

@@ -24,6 +24,7 @@ from markets.events import BeatFrame, encode, relay_group
 from markets.lines import Line, supervise
 from markets.lookback import Questions
 from markets.outbox import Key
+from markets.pace import Pace
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +32,7 @@ ANNOUNCE_MS = 5_000
 HURRY_MS = 1_000  # while somebody waits for a book, the wish may have been lost
 BEAT_MS = 1_000
 LOOK_SECONDS = 0.25
+WEIGH_MS = 1_000
 SILENT_MS = 2_000
 GATHER_SECONDS = 0.005  # a page asks for its markets one by one
 COLLECTOR = (50_000, 20, 20)  # a search for cycles among a thousand sockets holds up everybody's frames: seldom
@@ -56,14 +58,19 @@ class Relay:
 class Hub:
     """The browsers of one process and what they watch."""
 
-    def __init__(self, layer: Any, *, clock: Callable[[], int] = monotonic_ms) -> None:
+    def __init__(
+        self, layer: Any, *, clock: Callable[[], int] = monotonic_ms, work: Callable[[], int] = time.thread_time_ns
+    ) -> None:
         self._now = clock
+        self._work_ns = work
         self.audience = Audience()
         self.relays: dict[str, Relay] = {}
         self.line = Line(layer, "hub", self.receive, lost=self.lose)
         self.questions = Questions()
+        self.pace = Pace()
         self.messages = 0
         self._beaten_at = clock() - BEAT_MS
+        self._worked_ns, self._weighed_at = work(), clock()
         self._stirred = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -300,9 +307,21 @@ class Hub:
     def _viewers(self, environment: str) -> list[Browser]:
         return [browser for browser in self.audience.browsers if environment in browser.environments]
 
+    def weigh(self) -> None:
+        """Find out once a second how busy this thread was; the relay hears of another pace at once."""
+        now = self._now()
+        elapsed_ms = now - self._weighed_at
+        if elapsed_ms < WEIGH_MS:
+            return
+        before, self._worked_ns, self._weighed_at = self._worked_ns, self._work_ns(), now
+        if self.pace.note((self._worked_ns - before) / (elapsed_ms * 1_000_000)):
+            for relay in self.relays.values():
+                relay.is_changed = True
+
     async def _beat_forever(self) -> None:
         while True:
             self.look()
+            self.weigh()
             self._stirred.set()
             await asyncio.sleep(LOOK_SECONDS)
 
@@ -329,7 +348,13 @@ class Hub:
         # A relay that has just begun knows no hub, and says nothing to it: it is told soon what is wanted.
         is_urgent = bool(due) or relay.is_told_lost
         if self._is_wish_due(relay, is_urgent, is_watched=environment in self.audience.environments(), now=now):
-            wish = {"type": "relay.wish", "hub": self.line.channel, "books": books, "tops": tops}
+            wish = {
+                "type": "relay.wish",
+                "hub": self.line.channel,
+                "books": books,
+                "tops": tops,
+                "pace_ms": self.pace.ms,
+            }
             relay.announced_at = now
             relay.is_changed = not await self.line.send_group(relay_group(environment), wish)
         if due:

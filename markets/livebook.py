@@ -24,8 +24,8 @@ from markets.events import (
     Upstream,
     encode,
 )
+from markets.pace import USUAL_MS
 
-FRAME_INTERVAL_MS = 50  # 20 frames a second of one market
 TOP_INTERVAL_MS = 200
 CROSSED_MS = 1000  # true books cross for instants only
 TRADES_KEPT = 200
@@ -92,7 +92,7 @@ class LiveBook:
         self._changed: dict[tuple[bool, int], int] = {}
         self._is_whole_due = True
         self._told: Label | None = None
-        self._sent_at = -FRAME_INTERVAL_MS
+        self._sent_at: int | None = None
         self._top_told = ""
         self._top_at = -TOP_INTERVAL_MS
 
@@ -192,19 +192,19 @@ class LiveBook:
 
     # --- what goes out ---------------------------------------------------------------------------
 
-    def due_at(self, now: Moment, upstream: Label) -> int | None:
+    def due_at(self, now: Moment, upstream: Label, *, pace_ms: int = USUAL_MS) -> int | None:
         """Return when `take` has something to say, on the clock that never jumps; None if nothing is waiting."""
         if self._new_trades or self._told != self.label(now, upstream):
             return now.mono
         if self._is_whole_due or self._changed:
-            return max(now.mono, self._sent_at + FRAME_INTERVAL_MS)
+            return now.mono if self._sent_at is None else max(now.mono, self._sent_at + pace_ms)
         return None
 
-    def take(self, now: Moment, upstream: Label) -> list[Entry]:
+    def take(self, now: Moment, upstream: Label, *, pace_ms: int = USUAL_MS) -> list[Entry]:
         """Return the frames that are due, numbered, and forget them."""
         label = self.label(now, upstream)
         entries, self._new_trades = self._new_trades, []
-        is_free = now.mono - self._sent_at >= FRAME_INTERVAL_MS
+        is_free = self._sent_at is None or now.mono - self._sent_at >= pace_ms
         if self._is_whole_due and (is_free or label != self._told):
             entries.append(self._next("book", encode(self._book_frame(label, now, self.number + 1))))
         elif self._changed and (is_free or label != self._told):

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -90,11 +90,11 @@ class QuoteBoard:
         self.written += len(encoded)
         return len(encoded)
 
-    async def run(self) -> None:
+    async def run(self, *, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
         """Write five times a second, and forget once an hour what nobody has spoken of for a day."""
         swept_at = time.monotonic()
         while True:
-            await asyncio.sleep(WRITE_SECONDS)
+            await sleep(WRITE_SECONDS)
             try:
                 if self._new:
                     await asyncio.to_thread(self.flush)

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from markets.pace import USUAL_MS
+
 LEASE_MS = 15_000
 LINGER_MS = 30_000  # a market nobody wants is kept this long: people come back
 
@@ -19,6 +21,7 @@ class Wish:
     books: frozenset[str] = frozenset()
     tops: frozenset[str] = frozenset()
     until: int = 0
+    pace_ms: int = USUAL_MS
 
     def wants(self, kind: str, ticker: str) -> bool:
         """Say whether a frame of this kind and market is for this hub."""
@@ -32,10 +35,12 @@ class Wishes:
     hubs: dict[str, Wish] = field(default_factory=dict)
     _idle_since: dict[str, int] = field(default_factory=dict)
 
-    def renew(self, hub: str, books: Iterable[str], tops: Iterable[str], now: int) -> frozenset[str]:
+    def renew(
+        self, hub: str, books: Iterable[str], tops: Iterable[str], now: int, *, pace_ms: int = USUAL_MS
+    ) -> frozenset[str]:
         """Take a hub's full wish; return the markets it did not have before."""
         old = self.hubs.get(hub, Wish())
-        new = Wish(frozenset(books), frozenset(tops), now + LEASE_MS)
+        new = Wish(frozenset(books), frozenset(tops), now + LEASE_MS, pace_ms)
         self.hubs[hub] = new
         return (new.books | new.tops) - (old.books | old.tops)
 
@@ -47,6 +52,11 @@ class Wishes:
         """Drop the hubs whose lease has run out."""
         for hub in [hub for hub, wish in self.hubs.items() if wish.until <= now]:
             del self.hubs[hub]
+
+    @property
+    def pace_ms(self) -> int:
+        """The pace of the slowest hub."""
+        return max((wish.pace_ms for wish in self.hubs.values()), default=USUAL_MS)
 
     def wanted(self) -> frozenset[str]:
         """Return every market that somebody wants."""

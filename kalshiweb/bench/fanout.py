@@ -238,7 +238,7 @@ def _add_faults(report: Report, where: str, found: Answer) -> None:
 
 
 def measure_hot(report: Report, stage: Stage, size: Size, *, count: int) -> None:
-    """Measure one busy market to everybody, 20 frames a second."""
+    """Measure one busy market to everybody, as many frames a second as the process can take."""
     found = stage.play(count=count, markets=1, rate=HOT_RATE, seconds=size.hot_seconds)
     where = f"conflated, {count:,} browsers, {stage.server}"
     slowest = {"daphne": 250 if count > 500 else 65, "uvicorn": 85}[stage.server]

@@ -17,7 +17,8 @@ from kalshiweb.bench.naive import GROUP, NaiveConsumer
 from kalshiweb.bench.relaying import ENVIRONMENT
 from kalshiweb.bench.upstream import ticker_of
 from markets.hub import get_hub
-from markets.livebook import FRAME_INTERVAL_MS, LIVE, Listing, LiveBook, Moment
+from markets.livebook import LIVE, Listing, LiveBook, Moment
+from markets.pace import USUAL_MS
 
 TICKER = ticker_of(0)
 LEVEL, SIZE = 4_800, 100_000
@@ -85,4 +86,4 @@ class Raw:
         get_hub().receive({"env": ENVIRONMENT, "e": "raw", "fence": 1, "frames": frames, "beat": None, "numbers": None})
 
     def _now(self) -> Moment:
-        return Moment((self._clock + 1) * FRAME_INTERVAL_MS, time.time_ns() // 1_000_000)  # each is due at once
+        return Moment((self._clock + 1) * USUAL_MS, time.time_ns() // 1_000_000)  # each is due at once

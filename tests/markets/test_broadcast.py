@@ -9,7 +9,8 @@ import pytest
 
 from markets.broadcast import BEAT_MS, Broadcast
 from markets.intake import Intake
-from markets.livebook import FRAME_INTERVAL_MS, TOP_INTERVAL_MS, Listing, Moment
+from markets.livebook import TOP_INTERVAL_MS, Listing, Moment
+from markets.pace import USUAL_MS
 from markets.wishes import LEASE_MS
 from tests.markets.playedfeed import PlayedFeed
 
@@ -31,8 +32,8 @@ class Told:
     def wait(self, ms: int) -> None:
         self.now = Moment(self.now.mono + ms, self.now.wall + ms)
 
-    def wish(self, hub: str, *, books: tuple[str, ...] = (), tops: tuple[str, ...] = ()) -> bool:
-        message = {"type": "relay.wish", "hub": hub, "books": books, "tops": tops}
+    def wish(self, hub: str, *, books: tuple[str, ...] = (), tops: tuple[str, ...] = (), pace_ms: int = 40) -> bool:
+        message = {"type": "relay.wish", "hub": hub, "books": books, "tops": tops, "pace_ms": pace_ms}
         return self.broadcast.hear(message, self.now)
 
     def hear(self, kind: str, hub: str, **more: Any) -> bool:
@@ -126,7 +127,7 @@ def test_the_way_upstream_is_told_at_once_when_it_changes(told: Told) -> None:
 def test_a_tick_without_a_beat_carries_no_numbers(told: Told) -> None:
     told.wish("one", books=("A",))
     told.tick()
-    told.wait(FRAME_INTERVAL_MS)
+    told.wait(USUAL_MS)
     told.feed.delta("A", True, 4800, 5)
 
     message = told.tick()["one"]
@@ -166,7 +167,7 @@ def test_a_whole_book_goes_to_the_hub_that_asked_under_the_current_number(told: 
 def test_the_answer_comes_after_the_frames_of_its_tick(told: Told) -> None:
     told.wish("one", books=("A",))
     told.tick()
-    told.wait(FRAME_INTERVAL_MS)
+    told.wait(USUAL_MS)
     told.feed.delta("A", True, 4800, 5)
     told.hear("relay.ask", "one", tickers=["A"])
 
@@ -195,10 +196,10 @@ def test_tops_are_told_at_most_a_few_times_a_second_and_only_when_they_differ(to
     told.wait(TOP_INTERVAL_MS)
     told.feed.delta("A", True, 4900, 5)
     assert kinds(told.tick().get("one")) == [("top", "A")]
-    told.wait(FRAME_INTERVAL_MS)
+    told.wait(USUAL_MS)
     told.feed.delta("A", True, 4900, 1)
     assert kinds(told.tick().get("one")) == [], "too soon"
-    told.wait(TOP_INTERVAL_MS - FRAME_INTERVAL_MS)
+    told.wait(TOP_INTERVAL_MS - USUAL_MS)
     [(_, _, _, encoded)] = told.tick()["one"]["frames"]
 
     assert json.loads(encoded)["bid_size"] == 6
@@ -251,7 +252,23 @@ def test_a_question_is_due_at_once_and_otherwise_the_next_frame_or_beat(told: To
     assert told.next_due() <= BEAT_MS
     told.wait(10)
     told.feed.delta("A", True, 4800, 5)
-    assert told.next_due() == FRAME_INTERVAL_MS - 10
+    assert told.next_due() == USUAL_MS - 10
     told.hear("relay.ask", "one", tickers=["A"])
 
     assert told.next_due() == 0
+
+
+def test_frames_go_out_at_the_pace_of_the_slowest_hub(told: Told) -> None:
+    told.wish("one", books=("A",), pace_ms=25)
+    told.wish("two", books=("A",), pace_ms=25)
+    told.tick()
+    told.tick()
+    told.feed.delta("A", True, 4800, 1)
+    assert told.next_due() == 25
+    told.wish("two", books=("A",), pace_ms=100)
+
+    told.wait(60)
+    assert kinds(told.tick().get("one")) == []
+    assert told.next_due() == 40
+    told.wait(40)
+    assert kinds(told.tick()["one"]) == [("delta", "A")]

@@ -264,7 +264,7 @@ async def following(venue: Venue) -> AsyncIterator[tuple[BookRelay, str]]:
 
     relay = BookRelay("sandbox", layer=InMemoryChannelLayer(), lease=SoleRelay(), make_feed=make_feed, look_up=look_up)
     running = asyncio.create_task(relay.run())
-    relay.receive({"type": "relay.wish", "hub": "hub!1", "books": [ticker], "tops": []})
+    relay.receive({"type": "relay.wish", "hub": "hub!1", "books": [ticker], "tops": [], "pace_ms": 40})
     await until(lambda: ticker in relay.intake.books and relay.intake.books[ticker].fault is None)
     yield relay, ticker
     running.cancel()

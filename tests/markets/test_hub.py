@@ -294,7 +294,9 @@ async def test_a_refusal_ends_the_wait(hub: Hub, line: Said, time: Time) -> None
 async def test_the_wish_is_said_on_change_and_again_while_somebody_looks(hub: Hub, line: Said, time: Time) -> None:
     viewer = watching(hub, "B", "A")
     await hub.announce("sandbox")
-    assert line.take("relay.wish") == [{"type": "relay.wish", "hub": "hub!1", "books": ["A", "B"], "tops": []}]
+    assert line.take("relay.wish") == [
+        {"type": "relay.wish", "hub": "hub!1", "books": ["A", "B"], "tops": [], "pace_ms": 40}
+    ]
     hub.receive(tick(frame("book", 1), frame("book", 1, market="B")))
 
     await hub.announce("sandbox")
@@ -502,3 +504,23 @@ async def test_a_browser_that_never_catches_up_is_given_up(hub: Hub, time: Time)
 
     assert slow.is_given_up
     assert slow not in hub.audience.browsers
+
+
+async def test_a_hub_that_is_too_busy_asks_for_fewer_frames(line: Said, time: Time) -> None:
+    worked = [0]
+    hub = Hub(None, clock=time, work=lambda: worked[0])
+    hub.line = line  # type: ignore[assignment]
+    watching(hub)
+    await hub.announce("sandbox")
+    assert [wish["pace_ms"] for wish in line.take("relay.wish")] == [40]
+
+    time.now += 999
+    worked[0] += 999_000_000
+    hub.weigh()  # a second has not passed
+    await hub.announce("sandbox")
+    assert line.take("relay.wish") == []
+
+    time.now += 1
+    hub.weigh()
+    await hub.announce("sandbox")
+    assert [wish["pace_ms"] for wish in line.take("relay.wish")] == [60]

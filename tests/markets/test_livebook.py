@@ -9,7 +9,8 @@ import pytest
 
 from markets.book import NegativeLevel, OffGrid
 from markets.events import Entry
-from markets.livebook import CROSSED_MS, FRAME_INTERVAL_MS, LIVE, Label, Listing, LiveBook, Moment
+from markets.livebook import CROSSED_MS, LIVE, Label, Listing, LiveBook, Moment
+from markets.pace import USUAL_MS
 
 DOWN = Label("DOWN", "connection lost: reset")
 CENTS = ((0, 10_000, 100),)
@@ -84,10 +85,10 @@ def test_a_busy_markets_changes_are_merged_into_the_next_interval(live: LiveBook
     live.delta(False, 5100, 6, (1, 1, 5, 14), None, at(1003))
 
     assert live.take(at(1003), LIVE) == []
-    assert live.due_at(at(1003), LIVE) == 1000 + FRAME_INTERVAL_MS
-    [frame] = frames(live.take(at(1000 + FRAME_INTERVAL_MS), LIVE))
+    assert live.due_at(at(1003), LIVE) == 1000 + USUAL_MS
+    [frame] = frames(live.take(at(1000 + USUAL_MS), LIVE))
     assert (frame["n"], frame["b"], frame["a"], frame["up"]) == (3, [[4800, 0]], [[5100, 11]], [1, 1, 5, 14])
-    assert live.due_at(at(1000 + FRAME_INTERVAL_MS), LIVE) is None
+    assert live.due_at(at(1000 + USUAL_MS), LIVE) is None
 
 
 def test_a_fault_is_told_at_once_after_what_was_still_right(live: LiveBook) -> None:

@@ -125,7 +125,7 @@ class CountedStore:
         self.sizes.append(len(mapping))
 
 
-async def test_writes_are_at_most_five_a_second_however_much_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_writes_are_at_most_five_a_second_however_much_comes() -> None:
     store: Any = CountedStore()
     board = QuoteBoard("demo", store=store)
     naps: list[float] = []
@@ -137,9 +137,8 @@ async def test_writes_are_at_most_five_a_second_however_much_comes(monkeypatch: 
         if len(naps) == 10:
             raise asyncio.CancelledError
 
-    monkeypatch.setattr("markets.quotes.asyncio.sleep", nap)
     with pytest.raises(asyncio.CancelledError):
-        await board.run()
+        await board.run(sleep=nap)
 
     assert naps == [0.2] * 10
     assert store.sizes == [400] * 9

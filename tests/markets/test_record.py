@@ -174,7 +174,7 @@ async def test_without_tickers_it_follows_what_browsers_watch(monkeypatch: pytes
     async with asyncio.timeout(5):
         while not layer.groups:
             await asyncio.sleep(0)
-        wish = {"type": "relay.wish", "hub": "h", "books": ["A", "B"], "tops": ["C"]}
+        wish = {"type": "relay.wish", "hub": "h", "books": ["A", "B"], "tops": ["C"], "pace_ms": 40}
         await layer.group_send(relay_group("sandbox"), wish)
         await watched.wait()
     following.cancel()

@@ -13,7 +13,8 @@ from channels.layers import InMemoryChannelLayer
 from markets import relay
 from markets.events import relay_group
 from markets.leadership import Leadership, SoleRelay
-from markets.livebook import FRAME_INTERVAL_MS, Listing, Moment
+from markets.livebook import Listing, Moment
+from markets.pace import USUAL_MS
 from markets.relay import DESCRIBE_AGAIN_MS, UNKNOWN_MS, BookRelay, NoFeed
 from markets.tops import Top
 from markets.wishes import LEASE_MS, LINGER_MS
@@ -68,7 +69,7 @@ class World:
         self.now = Moment(self.now.mono + ms, self.now.wall + ms)
 
     def wish(self, *books: str) -> dict[str, Any]:
-        return {"type": "relay.wish", "hub": self.hub, "books": books, "tops": []}
+        return {"type": "relay.wish", "hub": self.hub, "books": books, "tops": [], "pace_ms": 40}
 
     async def hear(self, kind: str) -> dict[str, Any]:
         """Return the next frame of a kind that reaches the hub."""
@@ -141,7 +142,7 @@ async def test_what_the_feed_says_reaches_the_hub_as_frames(idle: BookRelay, wor
     await until(lambda: idle.intake.counts["snapshots"] == 1)
     await idle.publish()
     book = await world.hear("book")
-    world.wait(FRAME_INTERVAL_MS)
+    world.wait(USUAL_MS)
     world.feeds[0].delta("A", True, 4800, -40)
     await until(lambda: idle.intake.counts["deltas"] == 1)
     await idle.publish()
@@ -267,7 +268,7 @@ async def test_a_whole_relay_from_wish_to_frame(world: World, run: Any) -> None:
 
     book = await world.hear("book")
     while not book["bids"]:
-        world.wait(FRAME_INTERVAL_MS)
+        world.wait(USUAL_MS)
         one.take(None)
         book = await world.hear("book")
 

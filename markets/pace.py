@@ -1,0 +1,46 @@
+"""How often a busy market's frames go out: as often as the web process that fans them out can afford.
+
+Twenty browsers get forty frames a second; a thousand on one process get fewer and stay true, instead of falling behind.
+Each hub says what it can take with its wish, and the relay keeps to the slowest of them.
+"""
+
+from __future__ import annotations
+
+USUAL_MS = 40
+
+# Between two frames of a market, and the share of its event loop's time that a hub may spend at that pace.
+PACES = ((25, 0.30), (40, 0.60), (60, 0.60), (100, 0.60), (150, 1.00))
+MARGIN = 0.8  # of the share that is allowed, before a quicker pace is tried
+CALM_LOOKS = 5  # so many in a row
+
+
+class Pace:
+    """What one hub can take. Pure: it is told once a second how busy the event loop was."""
+
+    def __init__(self) -> None:
+        self._step = [ms for ms, _ in PACES].index(USUAL_MS)
+        self._calm = 0
+
+    @property
+    def ms(self) -> int:
+        """The least time between two frames of one market."""
+        return PACES[self._step][0]
+
+    def note(self, share: float) -> bool:
+        """Take the share of the last second in which the loop was busy; return True where the pace has changed."""
+        before = self._step
+        if share > PACES[self._step][1]:
+            self._step, self._calm = min(self._step + 1, len(PACES) - 1), 0
+        elif self._could_be_quicker(share):
+            self._calm += 1
+            if self._calm >= CALM_LOOKS:
+                self._step, self._calm = self._step - 1, 0
+        else:
+            self._calm = 0
+        return self._step != before
+
+    def _could_be_quicker(self, share: float) -> bool:
+        if self._step == 0:
+            return False
+        ms, most = PACES[self._step - 1]
+        return share * self.ms / ms <= most * MARGIN
