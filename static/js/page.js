@@ -63,6 +63,7 @@ function workingCount() {
     if (isWorking(frame)) ids.add(frame.id);
     else ids.delete(frame.id);
     for (const count of shown) write(count, String(ids.size));
+    if (shown[1]) shown[1].dataset.count = String(ids.size);
   });
 }
 

@@ -14,7 +14,7 @@ from trading.views.shown import event_titles, grouped
 ROWS = 50
 PAGES_MOST = 200
 QUERY_MOST = 200
-ORDERS = {"activity": "busiest first", "closing": "closing first"}
+ORDERS = {"activity": "busiest", "closing": "closing"}
 
 
 @require_safe
