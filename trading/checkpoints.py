@@ -12,7 +12,7 @@ import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -33,7 +33,7 @@ from django.utils import timezone
 
 from trading import chain
 from trading.chain import Verdict
-from trading.models import Team
+from trading.models import Archive, Team
 from trading.models.record import canonical
 
 KEY_FILE, FILE = "audit.key", "audit.checkpoints.jsonl"
@@ -76,12 +76,15 @@ def make(team: Team) -> list[Checkpoint]:
 
     A chain that does not hold gets none: what is wrong is not signed.
     """
-    if not chain.verify(team).is_whole:
+    if not chain.verify(team).is_whole or _first_unsigned(team, list(Archive.objects.of(team))):
         raise CheckpointRefused(f"The record of {team} does not hold: nothing is signed.")
     with _locked_file() as path:
-        lines = list(read(path))
-        last = max((line.number for line in lines if line.team == str(team.pk)), default=0)
-        previous, made = (lines[-1].signature if lines else ""), []
+        last, previous = 0, ""
+        for line in read(path):
+            previous = line.signature
+            if line.team == str(team.pk):
+                last = max(last, line.number)
+        made: list[Checkpoint] = []
         rows = chain.hashes(team, after=last)
         while part := list(islice(rows, ROWS_MOST)):
             made.append(_signed(team, part, previous=previous))
@@ -91,20 +94,22 @@ def make(team: Team) -> list[Checkpoint]:
 
 
 def verify(team: Team) -> Verdict:
-    """Look at a team's chain, and at each checkpoint of it; name the first row that does not fit.
+    """Look at a team's chain, its archives and each checkpoint; name the first row that does not fit.
 
     Raises CheckpointRefused where the file itself was changed.
     """
-    lines = [line for line in read() if line.team == str(team.pk)]
     _check_file()
-    verdict = chain.verify(team)
-    bent = _first_difference(team, lines)
-    if bent is not None and (verdict.is_whole or (verdict.number or 0) >= bent):
-        last = max(line.number for line in lines)
-        gone = verdict.entries < last and bent > verdict.entries
-        why = "rows were cut off at the end" if gone else "the row is not the one that was signed"
-        return Verdict(False, bent - 1, bent, why)
+    archives = list(Archive.objects.of(team))
+    verdict = _compare(team, archives)
+    # As in the chain's own walk: an archive that is made meanwhile takes rows away.
+    while not verdict.is_whole and archives != (now := list(Archive.objects.of(team))):
+        archives, verdict = now, _compare(team, now)
     return verdict
+
+
+def of(team: Team) -> Iterator[Checkpoint]:
+    """Yield a team's lines of the file in order, each beginning where the one before ends."""
+    return (line for line in read() if line.team == str(team.pk))
 
 
 def read(path: Path | None = None) -> Iterator[Checkpoint]:
@@ -135,6 +140,26 @@ def sign(message: bytes) -> bytes:
     return _key().sign(message)
 
 
+def has_signed(message: bytes, signature: str) -> bool:
+    """Say whether a signature of a message, hexadecimal, is this desk's."""
+    return _is_signed(_key().public_key(), message, signature)
+
+
+def _compare(team: Team, archives: Sequence[Archive]) -> Verdict:
+    """Return the verdict that names the lowest row, of the chain, the archives' signatures and the checkpoints."""
+    verdict = chain.walk(team, archives)
+    bad = _first_unsigned(team, archives)
+    if bad is not None and (verdict.is_whole or (verdict.number or 0) >= (bad.number or 0)):
+        return bad
+    bent = _first_difference(team, after=verdict.archived)
+    if bent is not None and (verdict.is_whole or (verdict.number or 0) > bent):
+        last = max(line.number for line in of(team))
+        gone = verdict.last < last and bent > verdict.last
+        why = "rows were cut off at the end" if gone else "the row is not the one that was signed"
+        return Verdict(False, bent - 1 - verdict.archived, bent, why, verdict.archived)
+    return (chain.untold(team, archives) or verdict) if verdict.is_whole else verdict
+
+
 def _signed(team: Team, rows: list[tuple[int, str]], *, previous: str) -> Checkpoint:
     key = _key()
     fields: dict[str, Any] = {
@@ -150,15 +175,35 @@ def _signed(team: Team, rows: list[tuple[int, str]], *, previous: str) -> Checkp
     return Checkpoint(**fields, signature=key.sign(canonical(fields).encode()).hex())
 
 
-def _first_difference(team: Team, lines: list[Checkpoint]) -> int | None:
-    """Return the number of the first row that a checkpoint knows otherwise, or knows and the database does not."""
-    stored = dict(chain.hashes(team))
-    for line in sorted(lines, key=lambda line: line.first):
-        for number in range(line.first, line.number + 1):
-            if not stored.get(number, "").startswith(line.row(number)) or number not in stored:
-                return number
-        if stored[line.number] != line.hash:
-            return line.number
+def _first_difference(team: Team, *, after: int) -> int | None:
+    """Return the number of the first row after the archives that a checkpoint knows otherwise or the database lacks."""
+    rows = chain.hashes(team, after=after)
+    number, digest = next(rows, (0, ""))
+    for line in of(team):
+        for wanted in range(max(line.first, after + 1), line.number + 1):
+            while 0 < number < wanted:  # a row that no checkpoint knows is guarded by the chain alone
+                number, digest = next(rows, (0, ""))
+            if number != wanted or not digest.startswith(line.row(wanted)):
+                return wanted
+            if wanted == line.number and digest != line.hash:
+                return wanted
+            number, digest = next(rows, (0, ""))
+    return None
+
+
+def _first_unsigned(team: Team, archives: Sequence[Archive]) -> Verdict | None:
+    """Return the verdict on the first archive that this desk did not sign, or whose end no checkpoint of the file is.
+
+    Who may write to the database alone can put in an archive and the entry of it, but not its signature.
+    """
+    ends = {line.number: line.hash for line in of(team)} if archives else {}
+    key, through, previous = _key().public_key(), 0, ""
+    for archive in archives:
+        if archive.previous != previous or not _is_signed(key, archive.statement, archive.signature):
+            return Verdict(False, 0, archive.first, "its archive was not signed with this desk's key", through)
+        if ends.get(archive.through) != archive.hash:
+            return Verdict(False, 0, archive.first, "its archive does not end at a signed checkpoint", through)
+        through, previous = archive.through, archive.signature
     return None
 
 
@@ -168,11 +213,17 @@ def _check_file() -> None:
     for number, line in enumerate(read(), start=1):
         if line.previous != previous:
             raise CheckpointRefused(f"Line {number} of {FILE} does not follow the one before it.")
-        try:
-            key.verify(bytes.fromhex(line.signature), line.signed)
-        except (InvalidSignature, ValueError):
-            raise CheckpointRefused(f"Line {number} of {FILE} was not signed with this desk's key.") from None
+        if not _is_signed(key, line.signed, line.signature):
+            raise CheckpointRefused(f"Line {number} of {FILE} was not signed with this desk's key.")
         previous = line.signature
+
+
+def _is_signed(key: Ed25519PublicKey, message: bytes, signature: str) -> bool:
+    try:
+        key.verify(bytes.fromhex(signature), message)
+    except (InvalidSignature, ValueError):
+        return False
+    return True
 
 
 @contextmanager

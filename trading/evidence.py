@@ -21,9 +21,10 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from trading import audit, checkpoints, permissions
+from trading import audit, chain, checkpoints, permissions
+from trading.chain import Row
 from trading.checkpoints import Checkpoint
-from trading.models import AuditEntry, Fill, Order, Team
+from trading.models import Archive, AuditEntry, Fill, Order, Team
 from trading.models.record import canonical
 from trading.permissions import Permission
 
@@ -44,7 +45,7 @@ entries (for a day: that none is missing between the first and the last row numb
 is. Compare the fingerprint with the one that the desk's owner noted elsewhere:
 
     {fingerprint}
-"""
+{elsewhere}"""
 
 
 class EvidenceRefused(Exception):
@@ -57,38 +58,44 @@ def of_order(actor: User, *, order: Order) -> bytes:
     mine = entries.filter(subject=f"order:{order.pk}")
     fills = [f"fill:{pk}" for pk in Fill.objects.filter(order=order).values_list("pk", flat=True)]
     found = mine | entries.filter(subject__in=fills)
-    return _package(actor, order.team, found, what=f"order {order.pk}", is_range=False)
+    archives = Archive.objects.of(order.team).filter(until__gte=order.created_at)
+    return _package(actor, order.team, found, archives, what=f"order {order.pk}", is_range=False)
 
 
 def of_day(actor: User, *, team: Team, day: date) -> bytes:
     """Return the package of one day, midnight to midnight UTC. Raises as `of_order` does."""
     start = datetime.combine(day, time(), UTC)
-    found = AuditEntry.objects.filter(team=team, at__gte=start, at__lt=start + timedelta(days=1))
-    return _package(actor, team, found, what=f"{day.isoformat()}, midnight to midnight UTC", is_range=True)
+    end = start + timedelta(days=1)
+    found = AuditEntry.objects.filter(team=team, at__gte=start, at__lt=end)
+    archives = Archive.objects.of(team).filter(since__lt=end, until__gte=start)
+    return _package(actor, team, found, archives, what=f"{day.isoformat()}, midnight to midnight UTC", is_range=True)
 
 
-def _package(actor: User, team: Team, found: QuerySet[AuditEntry], *, what: str, is_range: bool) -> bytes:
+def _package(
+    actor: User, team: Team, found: QuerySet[AuditEntry], archives: Iterable[Archive], *, what: str, is_range: bool
+) -> bytes:
+    """Return the package of the rows found; those of its time that are in archives are named in it, not left out."""
     permissions.require(actor, team, Permission.SEE_AUDIT)
     permissions.require(actor, team, Permission.EXPORT_HISTORY)
-    entries = list(found.order_by("number")[: MOST_ENTRIES + 1])
-    if not entries:
-        raise EvidenceRefused("The record has no entry of that.")
-    if len(entries) > MOST_ENTRIES:
-        raise EvidenceRefused(f"That is more than {MOST_ENTRIES} entries: take a shorter time.")
+    elsewhere = [_place(archive) for archive in archives]
+    rows = _rows(team, found, elsewhere)
     checkpoints.make(team)
-    numbers = {entry.number for entry in entries}
+    numbers = {row[0]["number"] for row in rows}
+    more = "".join(f"\nNot in here: {place}.\n" for place in elsewhere)
+    readme = README.format(team=team.name, what=what, fingerprint=checkpoints.fingerprint(), elsewhere=more)
     files = {
-        "entries.jsonl": _lines(_as_hashed(entry) for entry in entries),
+        "entries.jsonl": b"".join(map(chain.line, rows)),
         "checkpoints.jsonl": _lines(asdict(line) for line in _covering(team, numbers)),
         "public_key.pem": checkpoints.public_key(),
         "verify.py": VERIFIER.read_bytes(),
-        "README.txt": README.format(team=team.name, what=what, fingerprint=checkpoints.fingerprint()).encode(),
+        "README.txt": readme.encode(),
     }
     manifest = {
         "team": str(team.pk),
         "team_name": team.name,
         "what": what,
         "is_range": is_range,
+        "not_in_here": elsewhere,
         "made_at": timezone.now().isoformat(),
         "made_by": actor.get_username(),
         "key": checkpoints.fingerprint(),
@@ -97,33 +104,31 @@ def _package(actor: User, team: Team, found: QuerySet[AuditEntry], *, what: str,
     files["manifest.json"] = canonical(manifest).encode()
     files["manifest.sig"] = checkpoints.sign(files["manifest.json"]).hex().encode()
     with transaction.atomic():
-        audit.record("audit.exported", actor, team=team, facts={"what": what, "entries": len(entries)})
+        audit.record("audit.exported", actor, team=team, facts={"what": what, "entries": len(rows)})
     return _zipped(files)
 
 
-def _as_hashed(entry: AuditEntry) -> dict[str, Any]:
-    """Return an entry with the fields over which its hash goes, and the two hashes."""
-    return {
-        "row": {
-            "team": str(entry.team_id),
-            "number": entry.number,
-            "at": entry.at.astimezone(UTC).isoformat(),
-            "environment": entry.environment,
-            "actor": entry.actor_id,
-            "actor_name": entry.actor_name,
-            "action": entry.action,
-            "subject": entry.subject,
-            "facts": entry.facts,
-        },
-        "previous_hash": entry.previous_hash,
-        "hash": entry.hash,
-    }
+def _rows(team: Team, found: QuerySet[AuditEntry], elsewhere: list[str]) -> list[Row]:
+    rows = list(chain.rows(team, found.order_by("number")[: MOST_ENTRIES + 1]))
+    if not rows and elsewhere:
+        raise EvidenceRefused(f"The database has no entry of that any more: {'; '.join(elsewhere)}.")
+    if not rows:
+        raise EvidenceRefused("The record has no entry of that.")
+    if len(rows) > MOST_ENTRIES:
+        raise EvidenceRefused(f"That is more than {MOST_ENTRIES} entries: take a shorter time.")
+    return rows
+
+
+def _place(archive: Archive) -> str:
+    """Return where rows of the time in question are."""
+    return f"rows {archive.first}–{archive.through} are in the archive {archive.file} (SHA-256 {archive.digest})"
 
 
 def _covering(team: Team, numbers: set[int]) -> list[Checkpoint]:
     wanted = sorted(numbers)
-    lines = (line for line in checkpoints.read() if line.team == str(team.pk))
-    return [line for line in lines if bisect_left(wanted, line.first) < bisect_right(wanted, line.number)]
+    return [
+        line for line in checkpoints.of(team) if bisect_left(wanted, line.first) < bisect_right(wanted, line.number)
+    ]
 
 
 def _lines(rows: Iterable[dict[str, Any]]) -> bytes:

@@ -49,10 +49,11 @@ def audit_table_can_be_emptied(request: pytest.FixtureRequest, _django_db_helper
 
 def empty_audit_table() -> None:
     """Delete all entries behind the triggers' back, as only somebody with the database's own rights can."""
-    forbid = import_module("trading.migrations.0002_append_only")
+    forbid = import_module("trading.migrations.0005_archive")
     with connection.schema_editor() as editor:
         forbid.allow_changes(apps, editor)
         editor.execute("DELETE FROM trading_auditentry")
+        editor.execute("DELETE FROM trading_archive")
         forbid.forbid_changes(apps, editor)
 
 

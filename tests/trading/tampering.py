@@ -13,15 +13,16 @@ from django.db import connection
 
 from trading.models import AuditEntry, Team
 
-TABLE = "trading_auditentry"
+TABLE, ARCHIVES = "trading_auditentry", "trading_archive"
 
 
 @contextmanager
 def without_guards() -> Iterator[None]:
-    """Let the table be changed, then put the guards back."""
+    """Let the tables be changed, then put the guards back."""
     with connection.cursor() as cursor:
         if connection.vendor == "sqlite":
-            cursor.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND tbl_name = %s", [TABLE])
+            asked = "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND tbl_name IN (%s, %s)"
+            cursor.execute(asked, [TABLE, ARCHIVES])
             guards = cursor.fetchall()
             for name, _ in guards:
                 cursor.execute(f"DROP TRIGGER {name}")
@@ -29,12 +30,14 @@ def without_guards() -> Iterator[None]:
             for _, sql in guards:
                 cursor.execute(sql)
         else:
-            cursor.execute(
-                "SET CONSTRAINTS ALL IMMEDIATE"
-            )  # what is still to be checked keeps a table from being altered
-            cursor.execute("ALTER TABLE trading_auditentry DISABLE TRIGGER USER")
+            # What is still to be checked keeps a table from being altered.
+            cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+            for table in (TABLE, ARCHIVES):
+                cursor.execute(f"ALTER TABLE {table} DISABLE TRIGGER USER")
             yield
-            cursor.execute("ALTER TABLE trading_auditentry ENABLE TRIGGER USER")
+            cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+            for table in (TABLE, ARCHIVES):
+                cursor.execute(f"ALTER TABLE {table} ENABLE TRIGGER USER")
 
 
 def run(statement: str, *values: str | int) -> None:

@@ -6,7 +6,7 @@ from trading.models.accounts import Account, ApiKey, RiskLimit, TradingState
 from trading.models.fills import Fill
 from trading.models.orders import ForbiddenAdvance, Order
 from trading.models.people import DeskSession, Invitation, LogInLink, Membership, Team, initials
-from trading.models.record import DESK_GROUP, AppendOnly, AuditEntry, DeskEvent
+from trading.models.record import DESK_GROUP, AppendOnly, Archive, AuditEntry, DeskEvent
 from trading.models.states import LEADS_TO, TERMINAL, OrderState
 from trading.models.words import Word
 
@@ -17,6 +17,7 @@ __all__ = [
     "Account",
     "ApiKey",
     "AppendOnly",
+    "Archive",
     "AuditEntry",
     "DeskEvent",
     "DeskSession",

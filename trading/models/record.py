@@ -1,7 +1,8 @@
 """The record: what was done by whom, chained so that nobody can bend it; and what a team's browsers are told.
 
 Each entry's hash covers the one before it: a row that is changed, taken out, put in or moved breaks the chain from
-there on. The database refuses updates and deletions by triggers (migration 0002).
+there on. The database refuses updates and deletions by triggers (migration 0005), but for the oldest rows once a signed
+archive holds them.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class AppendOnly(Exception):
 
 
 class AuditQuerySet(models.QuerySet["AuditEntry"]):
-    """The entries of a team, and the one way to add to them."""
+    """The entries of a team, the one way to add to them, and the one way to move them out."""
 
     def append(
         self,
@@ -75,6 +76,11 @@ class AuditQuerySet(models.QuerySet["AuditEntry"]):
             entry.hash = entry.digest()
             entry.save(force_insert=True)
             return entry
+
+    def move_out(self, archive: Archive) -> int:
+        """Delete the rows that an archive holds, return how many; without its row and entry the database refuses."""
+        held = self.filter(team_id=archive.team_id, number__range=(archive.first, archive.through))
+        return models.QuerySet.delete(held)[0]
 
     def update(self, **kwargs: Any) -> NoReturn:
         """Refuse."""
@@ -134,6 +140,74 @@ class AuditEntry(models.Model):
             "facts": self.facts,
         }
         return hashlib.sha256((self.previous_hash + canonical(row)).encode()).hexdigest()
+
+
+class ArchiveQuerySet(models.QuerySet["Archive"]):
+    """The archives of a team, the oldest rows first."""
+
+    def of(self, team: Team) -> ArchiveQuerySet:
+        """Return a team's archives in the order of their rows."""
+        return self.filter(team=team).order_by("first", "pk")
+
+    def update(self, **kwargs: Any) -> NoReturn:
+        """Refuse."""
+        raise AppendOnly("Archives of the record are never changed.")
+
+    def delete(self) -> NoReturn:
+        """Refuse."""
+        raise AppendOnly("Archives of the record are never removed.")
+
+
+class Archive(models.Model):
+    """Rows of a team's record that stand in a signed file from now on; the database lets these, and no others, go.
+
+    What it says is signed with the desk's key, names the archive before it, and stands in the record as an entry too.
+    """
+
+    ACTION: ClassVar = "audit.archived"
+
+    team = models.ForeignKey(Team, on_delete=models.PROTECT, related_name="archives")
+    first = models.BigIntegerField(help_text="Number of its first row: the one after the archive before it.")
+    through = models.BigIntegerField(help_text="Number of its last row, where a signed checkpoint ends.")
+    previous_hash = models.CharField(max_length=64, default="", blank=True, help_text="Of the row before the first.")
+    hash = models.CharField(max_length=64, help_text="Hash of the last row, from which the chain goes on.")
+    since = models.DateTimeField(help_text="When its first row was written.")
+    until = models.DateTimeField(help_text="When its last row was written.")
+    at = models.DateTimeField()
+    file = models.CharField(max_length=255, help_text="Name of the file, without its folder.")
+    digest = models.CharField(max_length=64, help_text="SHA-256 of the file.")
+    previous = models.CharField(max_length=128, default="", blank=True, help_text="Signature of the archive before it.")
+    signature = models.CharField(max_length=128)
+
+    objects: ClassVar[ArchiveQuerySet] = ArchiveQuerySet.as_manager()  # type: ignore[assignment]
+
+    class Meta:
+        constraints: ClassVar = [models.UniqueConstraint(fields=["team", "first"], name="archive_team_first")]
+
+    def __str__(self) -> str:
+        return f"rows {self.first}–{self.through} in {self.file}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Write a new archive; refuse to write one again."""
+        if not self._state.adding:
+            raise AppendOnly("Archives of the record are never changed.")
+        super().save(*args, **kwargs)
+
+    def delete(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Refuse."""
+        raise AppendOnly("Archives of the record are never removed.")
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the entry of the record says of it."""
+        return {name: getattr(self, name) for name in ("first", "through", "file", "hash", "digest")}
+
+    @property
+    def statement(self) -> bytes:
+        """What is signed: everything but the signature, in canonical JSON."""
+        times = {name: getattr(self, name).astimezone(UTC).isoformat() for name in ("since", "until", "at")}
+        bound = {"previous_hash": self.previous_hash, "previous": self.previous, "team": str(self.team_id)}
+        return canonical({"kind": "archive", **self.facts, **times, **bound}).encode()
 
 
 class DeskEvent(models.Model):

@@ -19,7 +19,7 @@ from trading import audit as record
 from trading import checkpoints, evidence, permissions
 from trading.checkpoints import CheckpointRefused
 from trading.evidence import EvidenceRefused
-from trading.models import AuditEntry, Team
+from trading.models import Archive, AuditEntry, Team
 from trading.permissions import Permission
 from trading.views.doors import DeskRequest, desk_page
 
@@ -47,6 +47,8 @@ def audit(request: DeskRequest) -> HttpResponse:
         "asked": asked,
         "is_filtered": any(asked.values()),
         "sees_all": sees_all,
+        "archives": Archive.objects.of(request.team) if sees_all else [],
+        "elsewhere": elsewhere(request.team, asked),
         "people": _people(request.team) if sees_all else [],
         "actions": sorted(record.SENTENCES.items(), key=lambda pair: pair[1]),
         "verdict": cache.get(_verdict_key(request.team)) if sees_all else None,
@@ -66,7 +68,7 @@ def audit_verify(request: DeskRequest) -> HttpResponse:
     found: dict[str, Any] = {"at": datetime.now(UTC), "is_whole": False, "entries": 0, "number": None}
     try:
         verdict = checkpoints.verify(request.team)
-        found |= {"is_whole": verdict.is_whole, "entries": verdict.entries}
+        found |= {"is_whole": verdict.is_whole, "entries": verdict.entries, "archived": verdict.archived}
         found |= {"number": verdict.number, "why": verdict.why}
         if verdict.is_whole:
             checkpoints.make(request.team)
@@ -115,6 +117,22 @@ def matching(team: Team, asked: dict[str, str]) -> QuerySet[AuditEntry]:
     if asked["text"]:
         found = found.filter(Q(facts__icontains=asked["text"]) | Q(actor_name__icontains=asked["text"]))
     return found
+
+
+def elsewhere(team: Team, asked: dict[str, str]) -> str:
+    """Return which rows of the days asked for are in archives, for a person; empty where none is."""
+    found = Archive.objects.of(team)
+    if since := _day(asked["from"]):
+        found = found.filter(until__gte=since)
+    if until := _day(asked["to"]):
+        found = found.filter(since__lt=until + timedelta(days=1))
+    archives = list(found)
+    if not archives:
+        return ""
+    files = f"the archive {archives[-1].file}"
+    if len(archives) > 1:
+        files = f"{len(archives)} archives, {archives[0].file} to {archives[-1].file}"
+    return f"Rows {archives[0].first}–{archives[-1].through} are in {files}, and are not searched here."
 
 
 def _day(text: str) -> datetime | None:
