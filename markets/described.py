@@ -104,7 +104,14 @@ def market_quotes(row: MarketBody) -> rows.Values:
 
 
 def _in_order(model: type[Any], **values: Any) -> rows.Values:
-    return tuple(values[name] for name in rows.COLUMNS[model])
+    return tuple(_storable(values[name]) for name in rows.COLUMNS[model])
+
+
+def _storable(value: Any) -> Any:
+    """Return a value without NUL, which PostgreSQL keeps in no text: one title must not stop a whole page."""
+    if isinstance(value, str):
+        return value.replace("\0", "")
+    return [_storable(one) for one in value] if isinstance(value, list) else value
 
 
 def _search_text(row: MarketBody, parents: Parents) -> str:

@@ -38,7 +38,7 @@ export class Attention {
     const made = node("article", "attention-item");
     const isHuman = order.state === "needs_human";
     const title = node("h3", "", isHuman ? `A person has to decide about ${order.who}’s order.` : `Is ${order.who}’s order at the exchange? We do not know yet.`);
-    const name = this.#names[order.m] ?? order.m;
+    const name = `\u2068${this.#names[order.m] ?? order.m}\u2069`; // whatever its direction, the rest keeps its own
     const what = `${order.action === "buy" ? "Buy" : "Sell"} ${contracts(order.count)} ${side(order.side)} at ${cents(order.price)}, ${name}.`;
     const why = isHuman ? "The exchange’s lists do not settle it." : "Its answer was lost; the desk asks by its id. It counts as exposure until it is found.";
     const link = node("a", "button", "Open the market");

@@ -325,6 +325,17 @@ def test_a_market_of_a_series_called_replay_is_a_replay_whatever_its_ticker(exch
     assert (replays["KXGOLD-1-T1"], replays["REPLAY-1-T1"], replays["KXHIGHNY-26NOV25-T52"]) == (True, False, False)
 
 
+def test_a_text_with_nul_is_kept_without_it_as_no_database_of_ours_would_keep_it(exchange: Listing, clock: Any) -> None:
+    exchange.add(market("KXHIGHNY-26NOV25-T52", "KXHIGHNY-26NOV25", title="Abo\0ve 52?", rules_primary="\0"))
+    exchange.add(series("KXHIGHNY", category="Wea\0ther", tags=["Dai\0ly"]))
+
+    run(exchange)
+
+    found = Market.objects.get(ticker="KXHIGHNY-26NOV25-T52")
+    assert (found.title, found.rules_primary) == ("Above 52?", "")
+    assert list(Series.objects.filter(ticker="KXHIGHNY").values_list("category", "tags")) == [("Weather", ["Daily"])]
+
+
 def test_a_market_is_found_by_the_words_of_its_event(exchange: Listing, clock: Any) -> None:
     exchange.add(event("KXHIGHNY-26NOV25", "KXHIGHNY", title="Highest temperature in New York?"))
 
