@@ -9,7 +9,7 @@ const SENTENCES = {
   STALE: "nothing is heard; prices may have moved, clicks are dead",
   RESYNC: "a fresh snapshot is on its way",
   DOWN: "no connection; cancel still works",
-  POLLED: "the stream is refused; the book is asked for every few seconds",
+  POLLED: "there is no stream; the book is asked for every second",
   PAUSED: "the exchange has paused trading here",
   CLOSED: "trading has ended",
   REPLAY: "a recorded book, not the present; orders are not possible",
@@ -31,8 +31,9 @@ export function bookLabel(ticker, nowMs) {
   const whole = feedLabel(nowMs);
   if (whole.state === "RESYNC") return whole;
   const label = feed.label(ticker, nowMs);
-  // While the way up is alive, a quiet market is as fresh as the last sign of life; when it is not, its age is ours.
-  const isOwn = whole.state === "LIVE" && label.state !== "LIVE";
+  // While the way up is alive, a quiet market is as fresh as the last sign of life; when it is not, or when nothing
+  // tells of changes, its age is ours.
+  const isOwn = ["LIVE", "POLLED"].includes(whole.state) && label.state !== "LIVE";
   const ageMs = (isOwn ? label.ageMs : whole.ageMs) ?? whole.ageMs;
   return { ...label, why: LIFE[label.why] ?? label.why, ageMs };
 }

@@ -12,7 +12,7 @@ import { followTops } from "./tops.js";
 const MONEY_MS = 500;
 const WORDS = {
   LIVE: "every change arrives by the stream", STALE: "nothing is heard from the exchange", DOWN: "no connection",
-  RESYNC: "connecting", POLLED: "asked for every few seconds",
+  RESYNC: "connecting", POLLED: "asked for every second",
 };
 
 const { orders, names } = readJson("orders-data");

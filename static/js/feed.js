@@ -77,7 +77,7 @@ export class MarketFeed {
   // The same for the way to the exchange as a whole; `ageMs` is how old its last sign of life is.
   feedLabel(nowMs) {
     const ageMs = this.#beat?.age == null ? null : this.#beat.age + Math.max(0, nowMs - this.#beatAt);
-    return { ...(this.#lost(nowMs) ?? this.#upstream() ?? { state: "LIVE", why: "" }), ageMs };
+    return { ...(this.#lost(nowMs) ?? this.#upstream() ?? this.#well()), ageMs };
   }
 
   stop() {
@@ -110,6 +110,11 @@ export class MarketFeed {
     if (this.#beat.feed === "down") return { state: "DOWN", why: this.#beat.why };
     if (this.#beat.feed === "stale") return { state: "STALE", why: this.#beat.why };
     return null;
+  }
+
+  // Without a stream nothing is wrong, and nothing is live: each market's own label says as much.
+  #well() {
+    return this.#beat.feed === "polled" ? { state: "POLLED", why: this.#beat.why } : { state: "LIVE", why: "" };
   }
 
   #opened() {

@@ -5,6 +5,7 @@ import { age, cents, PRICE_UNITS } from "./format.js";
 import { everyTick, feed, feedLabel } from "./page.js";
 
 const TRUSTED = new Set(["LIVE", "POLLED", "PAUSED", "CLOSED"]);
+const WELL = new Set(["LIVE", "POLLED", "RESYNC"]); // the way to the exchange: a row's own state holds
 const WATCHED_MOST = 150; // a page may watch 200 markets
 
 // Follows every [data-top] below `root`; listener(ticker, frame) after each top. Returns a function that stops.
@@ -62,7 +63,7 @@ class TopRow {
   // Before the first top the row shows what the catalogue knew, in grey; a stale one shows its state and no prices.
   judge(whole, nowMs) {
     const own = this.#frame?.state ?? null;
-    const state = own === null ? "WAITING" : whole.state !== "LIVE" && whole.state !== "RESYNC" ? whole.state : own;
+    const state = own === null ? "WAITING" : WELL.has(whole.state) ? own : whole.state;
     const isTrusted = state === "WAITING" || TRUSTED.has(state);
     this.#element.dataset.topState = isTrusted ? state : "UNTRUSTED";
     write(this.#element.querySelector("[data-top-why]"), isTrusted ? "" : state);
