@@ -48,7 +48,9 @@ class InvitationForm(forms.Form):
 class JoinForm(forms.Form):
     """A new account of somebody who was invited."""
 
-    username = forms.CharField(max_length=150, label="User name", help_text="Your team sees its first two letters.")
+    username = forms.CharField(
+        max_length=150, label="User name", help_text="Your team sees it; short lists show its first two letters."
+    )
     password = forms.CharField(
         max_length=256, label="Password", strip=False, widget=forms.PasswordInput, help_text="12 characters or more."
     )
@@ -87,6 +89,11 @@ class OwnLimitsForm(Seen):
     max_order_cost = _money("Most one order may cost, $", "")
     max_working_cost = _money("Most all working orders may cost, $", "")
     max_orders_per_minute = _number("Orders a minute", "")
+
+    def __init__(self, *args: Any, before: OwnLimits, **kwargs: Any) -> None:
+        super().__init__(*args, before=before, **kwargs)
+        for name in OwnLimits.__slots__:
+            self.fields[name].widget.attrs["placeholder"] = "no own limit"
 
     @property
     def limits(self) -> OwnLimits:
