@@ -7,6 +7,7 @@ from typing import Any
 from allauth.account.adapter import DefaultAccountAdapter
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.template.loader import render_to_string
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
@@ -33,3 +34,9 @@ def no_reset_by_mail(request: HttpRequest) -> HttpResponse:
 def not_offered(request: HttpRequest) -> HttpResponse:
     """Answer that there is no such page: mail addresses play no part here."""
     raise Http404
+
+
+def refused(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Answer a refusal with its sentence; one that is no matter of roles brings its own heading."""
+    told = {"exception": str(exception), "heading": getattr(exception, "heading", "")}
+    return HttpResponse(render_to_string("403.html", told), status=403)

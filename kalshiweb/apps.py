@@ -6,10 +6,10 @@ from django.apps import AppConfig
 
 
 class KalshiwebConfig(AppConfig):
-    """Registers the checks that find contradictory settings."""
+    """Registers the checks that find contradictory settings, and what seals second factors."""
 
     name = "kalshiweb"
 
     def ready(self) -> None:
-        """Import the checks so that Django runs them."""
-        from kalshiweb import checks  # noqa: F401
+        """Import what registers itself with Django."""
+        from kalshiweb import checks, second_factor  # noqa: F401

@@ -8,6 +8,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.db import DatabaseError
 
+from kalshiweb import second_factor
 from trading.models import ApiKey
 from trading.ring import BadRing, KeyRing
 from trading.vault import provider
@@ -46,7 +47,7 @@ def check_production_doors(app_configs: Any, **kwargs: Any) -> list[CheckMessage
 def check_master_keys(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     """Find master keys that cannot be used, are missing beside stored keys, or are a secret of another kind as well."""
     try:
-        return _missing_master_keys() + _shared_secret()
+        return _missing_master_keys() + _missing_for_second_factors() + _shared_secret()
     except BadRing as exc:
         return [Error(str(exc), hint="See kalshiweb/docs/keys.md.", id="kalshiweb.E005")]
 
@@ -66,6 +67,25 @@ def _missing_master_keys() -> list[CheckMessage]:
             f"Keys are stored whose master key is missing ({', '.join(missing)}): the desk cannot sign with them.",
             hint="Restore master.keys from its backup, or remove the keys and add them again.",
             id="kalshiweb.E004" if kind is Error else "kalshiweb.W004",
+        )
+    ]
+
+
+def _missing_for_second_factors() -> list[CheckMessage]:
+    """Say whose second factors cannot be read: those people are not let in."""
+    try:
+        wrapping = second_factor.kids()
+    except DatabaseError:  # there are no tables yet
+        return []
+    missing = sorted(kid for kid in wrapping if not provider().knows(kid))
+    if not missing:
+        return []
+    kind = Error if settings.ENVIRONMENT == "production" else Warning
+    return [
+        kind(
+            f"Second factors are stored whose master key is missing ({', '.join(missing)}): they let nobody in.",
+            hint="Restore master.keys from its backup, or run manage.py reset_second_factor for each person.",
+            id="kalshiweb.E007" if kind is Error else "kalshiweb.W007",
         )
     ]
 

@@ -67,6 +67,7 @@ def web(facts: Facts) -> None:
 def feed(facts: Facts) -> None:
     """Make the database, give a first desk its people, key and markets, then read the exchange's stream."""
     prepare.migrate()
+    prepare.seal_second_factors()
     facts.report("migrated")
     from kalshiweb import feed_process  # noqa: F401  (read while the exchange comes up)
 

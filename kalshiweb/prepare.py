@@ -30,6 +30,23 @@ def migrate() -> None:
     connection.close()
 
 
+def seal_second_factors() -> None:
+    """Seal what a version before this one left in the clear; without a usable master key the desk starts all the same.
+
+    Not a migration: those run where there may be no master keys, once, and on code that is frozen.
+    """
+    from kalshiweb import second_factor
+    from trading.ring import CannotOpen
+
+    try:
+        if count := second_factor.seal_all():
+            logger.info("%d second factors were sealed", count)
+    except CannotOpen as exc:
+        logger.error("second factors could not be sealed: %s", exc)
+    finally:
+        connection.close()
+
+
 def collect_static() -> None:
     """Gather and hash static files, unless nothing changed since the last time."""
     stamp = Path(settings.STATIC_ROOT) / ".digest"

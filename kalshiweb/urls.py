@@ -34,3 +34,4 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("markets.urls")),
     path("", include("trading.urls")),
 ]
+handler403 = accounts.refused

@@ -19,14 +19,17 @@ from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
+from allauth.mfa.models import Authenticator
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from django.db.models import Q
 from django.views.decorators.debug import sensitive_variables
 
 from trading.models import ApiKey
 
 VARIABLE = "KALSHIWEB_MASTER_KEYS"
 FILE_NAME = "master.keys"
+SEALED_TEXT = "sealed:"  # begins what is sealed where a column holds text: people's second factors
 KEY_BYTES = 32
 NONCE_BYTES = 12
 # Fewer different bytes than this never happens by chance in 32 random ones: zeros, a repeated word.
@@ -133,7 +136,7 @@ class KeyRing:
     def _first(self) -> dict[str, bytes]:
         """Make the first key of an installation, unless keys are stored that another one wraps."""
         self._refuse_foreign()
-        if ApiKey.objects.exclude(kid="").exists():
+        if ApiKey.objects.exclude(kid="").exists() or _are_factors_sealed():
             raise BadRing(f"Keys are stored, but their master keys are gone: restore {FILE_NAME}. No new one was made.")
         temporary = self._write([secrets.token_bytes(KEY_BYTES)])
         try:
@@ -162,6 +165,12 @@ class KeyRing:
     def _refuse_foreign(self) -> None:
         if not self.is_ours:
             raise BadRing(f"The ring comes from {VARIABLE} or {VARIABLE}_FILE: change it there, the first key wraps.")
+
+
+def _are_factors_sealed() -> bool:
+    """Say whether a second factor of anybody is sealed."""
+    in_data = Q(data__secret__startswith=SEALED_TEXT) | Q(data__seed__startswith=SEALED_TEXT)
+    return bool(Authenticator.objects.filter(in_data).exists())
 
 
 def _read(path: Path, *, forbidden: int) -> dict[str, bytes]:

@@ -1,7 +1,7 @@
-"""`manage.py master_key check|rotate|rewrap|retire`: the keys that wrap all stored keys.
+"""`manage.py master_key check|rotate|rewrap|retire`: the keys that wrap all stored keys and second factors.
 
-A turn of the ring goes: `rotate` (a new key is first from now on), `rewrap` (each stored key's own key is wrapped by
-it; may be stopped and run again at any time, the desk goes on meanwhile), `retire` (keys that wrap nothing leave).
+A turn of the ring goes: `rotate` (a new key is first from now on), `rewrap` (each sealed record's own key is wrapped
+by it; may be stopped and run again at any time, the desk goes on meanwhile), `retire` (keys that wrap nothing leave).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 
+from kalshiweb import second_factor
 from trading import audit
 from trading.clients import binding
 from trading.models import ApiKey
@@ -36,27 +37,38 @@ class Command(BaseCommand):
             raise CommandError(str(exc)) from None
 
     def _check(self, keys: KeyProvider) -> None:
-        """Open every stored key once, and say how many each master key wraps."""
+        """Open every stored key and second factor once, and say how many each master key wraps."""
         broken = [row for row in _rows() if not _opens(row)]
+        people, closed = second_factor.factors(), [factor for factor in second_factor.factors() if not factor.opens()]
         for kid, count in sorted(_counts().items()):
             in_use = "in use" if keys.knows(kid) and kid == keys.current() else "old" if keys.knows(kid) else "MISSING"
             self.stdout.write(f"{kid}  {in_use:8} wraps {count}")
         for row in broken:
             self.stdout.write(f"does not open: {row.pk}  {row.name}")
+        for factor in closed:
+            self.stdout.write(f"does not open: {factor}")
         if broken:
             raise CommandError(f"{len(broken)} of {len(_rows())} stored keys do not open.")
+        if closed:
+            raise CommandError(f"{len(closed)} of {len(people)} second factors do not open.")
         self.stdout.write(f"{len(_rows())} stored keys, all open.")
+        if people:
+            self.stdout.write(f"{len(people)} second factors, all open.")
 
     def _rotate(self, keys: KeyProvider) -> None:
         """Put a new master key first."""
         self.stdout.write(f"{_ring(keys).turn()} wraps from now on. Back the ring up, then run: master_key rewrap")
 
     def _rewrap(self, keys: KeyProvider) -> None:
-        """Wrap each stored key by the first master key, one short transaction each."""
+        """Wrap each stored key and second factor by the first master key, one short transaction each."""
         current, count = keys.current(), 0
         for row in _rows():
             count += row.kid != current and _rewrap(row)
         self.stdout.write(f"{count} stored keys wrapped anew by {current}.")
+        sealed = second_factor.seal_all()
+        old = [factor for factor in second_factor.factors() if factor.kid != current]
+        if count := sealed + sum(factor.rewrap() for factor in old):
+            self.stdout.write(f"{count} second factors wrapped anew.")
 
     def _retire(self, keys: KeyProvider) -> None:
         """Take master keys that wrap nothing out of the ring; the one in use stays."""
@@ -95,7 +107,7 @@ def _rows() -> list[ApiKey]:
 
 
 def _counts() -> Counter[str]:
-    return Counter(ApiKey.objects.exclude(kid="").values_list("kid", flat=True))
+    return Counter(ApiKey.objects.exclude(kid="").values_list("kid", flat=True)) + second_factor.kids()
 
 
 def _sealed(row: ApiKey) -> Sealed:
