@@ -197,14 +197,14 @@ class LiveBook:
         if self._new_trades or self._told != self.label(now, upstream):
             return now.mono
         if self._is_whole_due or self._changed:
-            return now.mono if self._sent_at is None else max(now.mono, self._sent_at + pace_ms)
+            return max(now.mono, self._free_at(pace_ms))
         return None
 
     def take(self, now: Moment, upstream: Label, *, pace_ms: int = USUAL_MS) -> list[Entry]:
         """Return the frames that are due, numbered, and forget them."""
         label = self.label(now, upstream)
         entries, self._new_trades = self._new_trades, []
-        is_free = self._sent_at is None or now.mono - self._sent_at >= pace_ms
+        is_free = now.mono >= self._free_at(pace_ms)
         if self._is_whole_due and (is_free or label != self._told):
             entries.append(self._next("book", encode(self._book_frame(label, now, self.number + 1))))
         elif self._changed and (is_free or label != self._told):
@@ -217,6 +217,10 @@ class LiveBook:
             self._is_whole_due = False
             self._told = label
         return entries + self._tell(label, now)
+
+    def _free_at(self, pace_ms: int) -> int:
+        """Return from when on another frame may go out: busy markets keep the same beat, so that theirs go together."""
+        return 0 if self._sent_at is None else (self._sent_at // pace_ms + 1) * pace_ms
 
     def whole(self, now: Moment, upstream: Label) -> Entry:
         """Return the whole book under the current number, for somebody who has just come or missed something."""

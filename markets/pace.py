@@ -9,9 +9,10 @@ from __future__ import annotations
 USUAL_MS = 40
 
 # Between two frames of a market, and the share of its event loop's time that a hub may spend at that pace.
-PACES = ((25, 0.30), (40, 0.60), (60, 0.60), (100, 0.60), (150, 1.00))
-MARGIN = 0.8  # of the share that is allowed, before a quicker pace is tried
-CALM_LOOKS = 5  # so many in a row
+PACES = ((25, 0.30), (40, 0.70), (50, 0.70), (65, 0.70), (100, 0.70), (150, 1.00))
+MARGIN = 0.95  # of the share that is allowed, before a quicker pace is tried; part of the work is the same at any pace
+CALM_LOOKS = 3  # so many in a row, and
+BUSY_LOOKS = 2  # so many to slow down: a burst of questions is no reason
 
 
 class Pace:
@@ -19,7 +20,7 @@ class Pace:
 
     def __init__(self) -> None:
         self._step = [ms for ms, _ in PACES].index(USUAL_MS)
-        self._calm = 0
+        self._calm = self._busy = 0
 
     @property
     def ms(self) -> int:
@@ -28,16 +29,18 @@ class Pace:
 
     def note(self, share: float) -> bool:
         """Take the share of the last second in which the loop was busy; return True where the pace has changed."""
-        before = self._step
-        if share > PACES[self._step][1]:
-            self._step, self._calm = min(self._step + 1, len(PACES) - 1), 0
-        elif self._could_be_quicker(share):
-            self._calm += 1
-            if self._calm >= CALM_LOOKS:
-                self._step, self._calm = self._step - 1, 0
-        else:
-            self._calm = 0
-        return self._step != before
+        self._busy = self._busy + 1 if share > PACES[self._step][1] else 0
+        self._calm = self._calm + 1 if self._could_be_quicker(share) else 0
+        if self._busy >= BUSY_LOOKS and self._step < len(PACES) - 1:
+            return self._go(+1)
+        if self._calm >= CALM_LOOKS:
+            return self._go(-1)
+        return False
+
+    def _go(self, steps: int) -> bool:
+        self._step += steps
+        self._calm = self._busy = 0
+        return True
 
     def _could_be_quicker(self, share: float) -> bool:
         if self._step == 0:
