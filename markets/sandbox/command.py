@@ -54,7 +54,7 @@ def serve(options: argparse.Namespace) -> int:
 
 def _run(options: argparse.Namespace) -> None:
     from markets.sandbox.running import Options, Sandbox
-    from markets.sandbox.server import Application, run
+    from markets.sandbox.server import Application, Server, run
 
     sandbox = Sandbox(
         Options(
@@ -74,7 +74,8 @@ def _run(options: argparse.Namespace) -> None:
         sandbox.begin()
         return sandbox.application, sandbox.end
 
-    def ready(port: int) -> None:
+    def ready(server: Server, port: int) -> None:
+        sandbox.open_doors(server)
         sandbox.write_credentials(port)
         sys.stdout.write(f"The local exchange serves at http://127.0.0.1:{port}/trade-api/v2\n")
         sys.stdout.flush()

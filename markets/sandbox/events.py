@@ -71,6 +71,16 @@ class Filled:
 
 
 @dataclass(frozen=True, slots=True)
+class FillTakenBack:
+    """A member's side of a match was undone down to `left` of its count; there is no wire message for it."""
+
+    member_id: str
+    fill: Fill
+    left: int
+    ts_us: int
+
+
+@dataclass(frozen=True, slots=True)
 class PositionChanged:
     """A member's position, standing still, after it changed; never of quiet members."""
 
@@ -165,6 +175,7 @@ ExchangeEvent = (
     | Traded
     | OrderChanged
     | Filled
+    | FillTakenBack
     | PositionChanged
     | Settled
     | LifecycleChanged

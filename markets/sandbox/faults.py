@@ -144,9 +144,9 @@ class Faults:
             raise UnknownFault(f"nothing matches by {', '.join(sorted(set(match) - MATCHES))}")
         self._count += 1
         fault = Fault(self._count, name, match, params, count)
-        self.active.append(fault)
         if name in self._registry.venues:
             self._undo[fault.number] = self._registry.venues[name](self._venue, fault)
+        self.active.append(fault)
         self._attach()
         return fault
 

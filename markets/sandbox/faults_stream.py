@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from markets.sandbox import frames
 from markets.sandbox.errors import answer_of, unauthenticated
 from markets.sandbox.faults import Fault, FrameFault, Gone
 from markets.sandbox.refusals import Refusal
+from markets.sandbox.subscriptions import ERRORS
 from markets.sandbox.web import Answer, text
 
 if TYPE_CHECKING:
@@ -115,7 +117,9 @@ def corrupt(venue: Venue, fault: Fault, subscription: Subscription | None, kind:
 
 @_frame_fault("S8")
 def surprise(venue: Venue, fault: Fault, subscription: Subscription | None, kind: str, frame: str) -> Iterable[str]:
-    """S8: `kind` type (unknown), field (one more), sid (of nobody), or error (`code` ends the sid)."""
+    """S8: `kind` type (unknown), field (one more), sid (of nobody), error (`code` ends the sid), or refusal: a reply
+    says `code`, 18 (timeout) unless told otherwise, though the command was obeyed.
+    """
     what = fault.params.get("kind", "type")
     if what == "field":
         return [_changed_message(frame, surprise={"a": [1, None]})]
@@ -125,6 +129,10 @@ def surprise(venue: Venue, fault: Fault, subscription: Subscription | None, kind
         code = int(fault.params.get("code", 10))
         subscription.session.terminate(subscription, code, str(fault.params.get("msg", "Channel error")))
         return []
+    if what == "refusal":
+        code, asked = int(fault.params.get("code", 18)), msgspec.json.decode(frame)
+        msg = {"code": code, "msg": ERRORS[code]}
+        return [frames.reply("error", asked["sending_ts_ms"], command=asked.get("id", 0), msg=msg)]
     return [_changed(frame, type="surprise")]
 
 

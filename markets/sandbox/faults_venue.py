@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from markets.sandbox.events import OrderChanged
 from markets.sandbox.faults import Fault, UnknownFault, VenueFault
+from markets.sandbox.intents import read_count
 from markets.sandbox.limits import TIERS
 from markets.sandbox.numbers import MONEY, parse_fixed
 from markets.sandbox.orders import OrderStatus
@@ -46,11 +47,36 @@ def lag_reads(venue: Venue, fault: Fault) -> Undo:
     return undo
 
 
-@_venue_fault("P28")
-def refuse_connections(venue: Venue, fault: Fault) -> Undo:
-    """P28: nobody may connect for `seconds`. Names and certificates are not this server's: they cannot fail here."""
-    venue.refuse_connections(float(fault.params.get("seconds", 5.0)))
+@_venue_fault("P24-overfill")
+def overfill(venue: Venue, fault: Fault) -> Undo:
+    """P24-overfill: the order `order_id` is filled whole and by `count` more than it asked for."""
+    venue.exchange.overfill(str(fault.params["order_id"]), read_count(str(fault.params["count"])))
     return _nothing
+
+
+@_venue_fault("P24-bust")
+def take_back(venue: Venue, fault: Fault) -> Undo:
+    """P24-bust: the match `trade_id` is taken back from both sides, or adjusted to `left` of its count."""
+    left = fault.params.get("left")
+    venue.exchange.take_back(str(fault.params["trade_id"]), left=0 if left is None else read_count(str(left)))
+    return _nothing
+
+
+@_venue_fault("P28")
+def block_the_way(venue: Venue, fault: Fault) -> Undo:
+    """P28: `kind` refused (nobody may connect for `seconds`), or a door: self_signed, expired, wrong_host, stalled
+    (TLS at a port of its own), blackhole (the exchange's port on IPv6), sound (nothing is wrong). A door's `port` and
+    the `authority` that issued its certificate are told in the params. A name that does not resolve is the client's.
+    """
+    if venue.doors is None:
+        raise UnknownFault("this exchange is not on the network")
+    kind = str(fault.params.get("kind", "refused"))
+    if kind == "refused":
+        venue.doors.refuse(float(fault.params.get("seconds", 5.0)))
+        return _nothing
+    fault.params["port"], close = venue.doors.open(kind)
+    fault.params["authority"] = venue.doors.authority.pem
+    return close
 
 
 @_venue_fault("P29")

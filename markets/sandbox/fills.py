@@ -31,7 +31,7 @@ def book_fill(
     account = (order.subaccount, order.exchange_index)
     member.balances[account] = member.balances.get(account, 0) + effect.change
     floor.fees_collected += fee
-    _move_position(position, order.is_bid, leg, count, effect)
+    move_position(position, order.is_bid, leg, count, effect)
     position.updated_us = floor.now
     if member.is_quiet:
         return None
@@ -58,7 +58,7 @@ def _fill(order: Order, trade: Trade, fee: int, post_position: int, *, is_taker:
     )
 
 
-def _move_position(position: Position, is_bid: bool, leg: int, count: int, effect: Effect) -> None:
+def move_position(position: Position, is_bid: bool, leg: int, count: int, effect: Effect) -> None:
     """Net a fill at once: what closes realizes P&L against the average cost, what opens adds to the exposure."""
     closing = effect.closing
     if closing:

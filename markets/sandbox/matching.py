@@ -110,9 +110,9 @@ def _fill_both(
     if not can_pay(balances.get((maker.subaccount, maker.exchange_index), 0), got.change):
         cancel_resting(floor, book, maker, UpdateReason.MARGIN_CANCEL)
         return False
-    _take_from_book(floor, book, maker, count)
+    take_from_book(floor, book, maker, count)
     trade = Trade(floor.new_id(), market.ticker, price, count, order.is_bid, floor.now)
-    _report(floor, market, book, trade, paid.closing + got.closing)
+    report_match(floor, market, book, trade, paid.closing + got.closing)
     _book_maker(floor, market, maker, trade, got)
     _book_taker(floor, market, order, trade, paid, sweep)
     for group_id in (maker.group_id, order.group_id):
@@ -122,7 +122,7 @@ def _fill_both(
     return True
 
 
-def _report(floor: Floor, market: Market, book: Book, trade: Trade, closing: int) -> None:
+def report_match(floor: Floor, market: Market, book: Book, trade: Trade, closing: int) -> None:
     """Let the public know of a match; every contract that either side closed leaves the open interest."""
     market.open_interest += trade.count - closing
     market.volume += trade.count
@@ -157,7 +157,7 @@ def _book_taker(floor: Floor, market: Market, order: Order, trade: Trade, paid: 
     sweep.fees += paid.fee
 
 
-def _take_from_book(floor: Floor, book: Book, maker: Order, count: int) -> None:
+def take_from_book(floor: Floor, book: Book, maker: Order, count: int) -> None:
     """Shrink the maker's level; `remaining` itself falls when the fill is booked."""
     side = book.side(maker.is_bid)
     if count == maker.remaining:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from markets.sandbox import halts, life
+from markets.sandbox import halts, life, mistakes
 from markets.sandbox.catalogue import Event, FeeType, Market, Series
 from markets.sandbox.floor import Floor
 from markets.sandbox.grid import Bands
@@ -70,6 +70,14 @@ class Operating:
     def settle(self, ticker: str) -> None:
         """Pay out a determined market now instead of at the end of its timer."""
         life.settle_now(self._floor, ticker)
+
+    def overfill(self, order_id: str, count: int) -> None:
+        """Match all of an order and `count` more than it asked for. Raises ValueError."""
+        mistakes.overfill(self._floor, order_id, count)
+
+    def take_back(self, trade_id: str, *, left: int = 0) -> None:
+        """Undo a match down to `left` of its count. Raises ValueError."""
+        mistakes.take_back(self._floor, trade_id, left)
 
     def pause_trading(self, exchange_index: int | None = None) -> None:
         """Trading pause of one shard or all: no create, no amend; cancels work; `cancel_on_pause` orders go."""

@@ -32,6 +32,7 @@ class Publisher:
             events.Traded: self._traded,
             events.OrderChanged: self._order_changed,
             events.Filled: self._filled,
+            events.FillTakenBack: self._fill_taken_back,
             events.PositionChanged: self._position_changed,
             events.Settled: self._settled,
             events.LifecycleChanged: self._lifecycle,
@@ -152,6 +153,20 @@ class Publisher:
             is_taker=row.is_taker,
         )
         self._private("fill", "fill", event.member_id, row.ticker, row.subaccount, lambda: messages.fill(row))
+
+    def _fill_taken_back(self, event: events.FillTakenBack) -> None:
+        self.changes_of_members += 1
+        row = event.fill
+        self._truth.record(
+            "fill_taken_back",
+            event.ts_us // 1000,
+            member=self._name(event.member_id),
+            trade_id=row.trade_id,
+            order_id=row.order_id,
+            ticker=row.ticker,
+            count=count_text(row.count),
+            left=count_text(event.left),
+        )
 
     def _position_changed(self, event: events.PositionChanged) -> None:
         self.changes_of_members += 1

@@ -59,7 +59,8 @@ def _mine(call: Call, new: NewOrder) -> NewOrder:
 def cancel(call: Call) -> Answer:
     """Cancel what rests of one order."""
     ack = _cancel(call, call.path["order_id"], call.query.text("market_ticker"), _target(call.query))
-    return answer(papers.canceled(ack))
+    names = call.venue.exchange.rules.cancel_names_client_order_id
+    return answer(papers.canceled(ack) | ({"client_order_id": ack.client_order_id} if names else {}))
 
 
 def _target(query: Query) -> tuple[int | None, int | None]:

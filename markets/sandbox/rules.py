@@ -24,6 +24,8 @@ class Rules:
     post_only_amend: Literal["cancel", "refuse"] = "cancel"
     # `last_update_reason` of a member's own cancel: no reason of its own exists.
     cancel_reason: Literal["Decrease", ""] = "Decrease"
+    # The document lists a cancel's client order id, the recorded answer has none.
+    cancel_names_client_order_id: bool = False
     # An order group is triggered when its window holds this many contracts, or only when it holds more.
     group_limit: Literal["hit", "exceeded"] = "hit"
     group_window_us: int = 15 * SECOND

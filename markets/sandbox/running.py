@@ -12,6 +12,7 @@ from markets.sandbox import credentials
 from markets.sandbox.app import Application
 from markets.sandbox.catalogue import MarketStatus
 from markets.sandbox.control import Control
+from markets.sandbox.doors import Doors
 from markets.sandbox.keeping import Keeper
 from markets.sandbox.limits import TIERS
 from markets.sandbox.listing import DEFAULT_MARKETS, Listing
@@ -105,6 +106,10 @@ class Sandbox:
         if self.options.credentials is not None:
             credentials.write(self.venue, self.options.credentials, members=MEMBERS, port=port)
 
+    def open_doors(self, server: Server) -> None:
+        """Let faults reach the server that carries this exchange."""
+        self.venue.doors = Doors(server)
+
     # --- the beat --------------------------------------------------------------------------------------
 
     async def _live(self) -> None:
@@ -147,7 +152,7 @@ class RunningSandbox:
     def _open(self, port: int) -> Server:
         server = Server(self.sandbox.application)
         self.port = server.open(port)
-        self.sandbox.venue.refuse_connections = server.pause
+        self.sandbox.open_doors(server)
         self.sandbox.begin()
         self.sandbox.write_credentials(self.port)
         return server

@@ -48,6 +48,7 @@ class Server(DaphneServer):  # type: ignore[misc]
             server_name="",
         )
         self._port: Any = None
+        self.beside: list[Any] = []  # further ports that lead here or nowhere
         self.is_open = False
 
     def open(self, port: int, interface: str = "127.0.0.1") -> int:
@@ -66,6 +67,11 @@ class Server(DaphneServer):  # type: ignore[misc]
         self.is_open = True
         self.application_checker()
         self.timeout_checker()
+        return self.port
+
+    @property
+    def port(self) -> int:
+        """Port on which it listens, or did before a pause."""
         return int(self._port.getHost().port)
 
     def _listen(self, port: int, interface: str) -> None:
@@ -90,8 +96,10 @@ class Server(DaphneServer):  # type: ignore[misc]
         for protocol in list(self.connections):
             transport = getattr(protocol, "transport", None)
             if transport is not None:
-                transport.abortConnection()
-        return defer.gatherResults([self.kill_all_applications(), defer.maybeDeferred(self._port.stopListening)])
+                _bottom(transport).abortConnection()
+        ports, self.beside = [self._port, *self.beside], []
+        ended = [defer.maybeDeferred(port.stopListening) for port in ports]
+        return defer.gatherResults([self.kill_all_applications(), *ended])
 
     def create_application(self, protocol: Any, scope: dict[str, Any]) -> Any:
         """Begin one call, with the connection under it in the scope."""
@@ -118,14 +126,24 @@ class Server(DaphneServer):  # type: ignore[misc]
             super().timeout_checker()
 
 
+def _bottom(transport: Any) -> Any:
+    """Return the TCP connection under HTTP and TLS: TLS that has ended already cannot be aborted."""
+    while (below := getattr(transport, "transport", None)) is not None:
+        transport = below
+    return transport
+
+
 async def _settle(tasks: list[asyncio.Task[None]]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def run(make: Callable[[], tuple[Application, Callable[[], None]]], port: int, *, ready: Callable[[int], None]) -> None:
+def run(
+    make: Callable[[], tuple[Application, Callable[[], None]]], port: int, *, ready: Callable[[Server, int], None]
+) -> None:
     """Serve until SIGTERM or SIGINT; blocks.
 
-    `make` is called inside the running loop and returns the application and what to do at the end.
+    `make` is called inside the running loop and returns the application and what to do at the end; `ready` gets the
+    server and its port.
     Raises PortTaken.
     """
     failed: list[Exception] = []
@@ -136,7 +154,7 @@ def run(make: Callable[[], tuple[Application, Callable[[], None]]], port: int, *
             server = Server(application)
             reactor.addSystemEventTrigger("before", "shutdown", lambda: server.is_open and server.close())
             reactor.addSystemEventTrigger("during", "shutdown", at_end)
-            ready(server.open(port))
+            ready(server, server.open(port))
         except Exception as exc:  # Twisted would log it and go on without a port
             failed.append(exc)
             reactor.stop()

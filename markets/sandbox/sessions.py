@@ -91,6 +91,7 @@ class Session:
         member: str,
         subaccount: int | None,
         now_ms: Callable[[], int],
+        is_signed: Callable[[], bool] = lambda: True,
         buffer_frames: int = BUFFER_FRAMES,
     ) -> None:
         self._send = send
@@ -98,6 +99,7 @@ class Session:
         self.member = member
         self.subaccount = subaccount
         self.now_ms = now_ms
+        self.is_signed = is_signed  # by a key that still exists
         self.buffer_frames = buffer_frames
         self.by_channel: dict[str, Subscription] = {}
         self.meddler: Meddler | None = None

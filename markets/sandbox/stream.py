@@ -74,7 +74,14 @@ class Stream:
             raise Refusal(429, "too_many_requests")
         venue.truth.record("connect", venue.now_ms(), member=venue.exchange.members[key.member].name, key_id=key.key_id)
         await send({"type": "websocket.accept"})
-        session = Session(send, wire, member=key.member, subaccount=key.subaccount, now_ms=venue.now_ms)
+        session = Session(
+            send,
+            wire,
+            member=key.member,
+            subaccount=key.subaccount,
+            now_ms=venue.now_ms,
+            is_signed=lambda: key.key_id in venue.signatures.keys,
+        )
         session.meddler = venue.faults.meddler()
         return session
 

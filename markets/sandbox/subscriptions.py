@@ -1,7 +1,8 @@
 """The commands of the WebSocket: subscribe, unsubscribe, update_subscription, list_subscriptions, and their errors.
 
 Source: Kalshi trade API v2, AsyncAPI document of October 2026 and error table; where a reply is not documented
-(an unknown ticker: error 11 that names it) the choice is made here.
+(an unknown ticker: error 11 that names it) the choice is made here. What a connection may still do once its key is
+gone is not documented either: it keeps what it subscribed to and gets nothing more (error 9).
 """
 
 from __future__ import annotations
@@ -129,6 +130,8 @@ class Commands:
             raise CommandError(3)
         if any(channel not in CHANNELS for channel in channels):
             raise CommandError(8)
+        if not self.session.is_signed():
+            raise CommandError(9)
         for channel in channels:
             self._check_filter(channel, params)
         for channel in channels:

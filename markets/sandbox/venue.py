@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from heapq import merge
+from typing import TYPE_CHECKING, Protocol
 
 from markets.sandbox import auth, messages
 from markets.sandbox.accounts import Member
@@ -28,6 +29,9 @@ from markets.sandbox.quotes import Quote, Trade
 from markets.sandbox.rules import Rules
 from markets.sandbox.statistics import Statistics
 from markets.sandbox.truth import Truth
+
+if TYPE_CHECKING:
+    from markets.sandbox.certificates import Authority
 
 FIRST_BALANCE = 10_000 * MONEY
 TICKER_INTERVAL_MS = 1000
@@ -74,6 +78,20 @@ class VenueClock:
             self.held_us = None
 
 
+class Doors(Protocol):
+    """The ways on which the exchange is reached, as far as faults need them."""
+
+    @property
+    def authority(self) -> Authority:
+        """Return who issues the certificates."""
+
+    def refuse(self, seconds: float) -> None:
+        """Let nobody connect for a while."""
+
+    def open(self, kind: str) -> tuple[int, Callable[[], None]]:
+        """Open a door of a kind; return its port and what shuts it. Raises ValueError."""
+
+
 @dataclass(slots=True)
 class Replay:
     """What a recording shows of one market in place of the engine."""
@@ -98,7 +116,7 @@ class Venue:
     replays: dict[str, Replay] = field(default_factory=dict)
     allowances: dict[str, Allowance] = field(default_factory=dict)
     signature_offset_ms: int = 0
-    refuse_connections: Callable[[float], None] = lambda seconds: None
+    doors: Doors | None = None  # None while it is not on the network
     taker: Callable[..., int] | None = None
     changes: int = 0
     resumes_us: int | None = None  # when a pause is thought to end

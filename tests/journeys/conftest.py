@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,20 +9,17 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from tests import overheard
 from tests.journeys import desk as desks
 from tests.journeys.desk import CHROMIUM_SWITCHES, RunningDesk
-from tests.markets.sandbox.hearing import DOCUMENTS
+from tests.markets.sandbox.hearing import EAR
 
 
-def end_and_judge(desk: RunningDesk) -> None:
-    """Stop a desk; whatever its exchange said meanwhile must be as the exchange's own documents have it."""
+def end_and_judge(desk: RunningDesk, config: pytest.Config) -> None:
+    """Stop a desk; its exchange must have been heard, and have said what its own documents have and no more."""
     desk.stop()
-    documents = Path(os.environ.get(DOCUMENTS, desks.ROOT.parent / "shared" / "kalshi"))
-    if (documents / "openapi.yaml").is_file():
-        heard, complaints = overheard.judge(desk.data_dir, documents)
-        assert heard > 0
-        assert complaints == []
+    if (ear := config.stash.get(EAR, None)) is not None:
+        assert ear.complaints() == []
+        assert ear.overheard[desk.sandbox_pid] > 0
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +35,9 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def start_desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., RunningDesk]]:
+def start_desk(
+    tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
+) -> Iterator[Callable[..., RunningDesk]]:
     """Return a function that starts a desk of its own; what it started ends with the test."""
     started: list[RunningDesk] = []
 
@@ -50,15 +48,15 @@ def start_desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..
 
     yield run
     for desk in started:
-        end_and_judge(desk)
+        end_and_judge(desk, pytestconfig)
 
 
 @pytest.fixture(scope="module")
-def running_desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDesk]:
+def running_desk(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator[RunningDesk]:
     """Return one desk for a whole file of journeys."""
     desk = desks.start(tmp_path_factory.mktemp("desk"))
     yield desk
-    end_and_judge(desk)
+    end_and_judge(desk, pytestconfig)
 
 
 @pytest.fixture(scope="module")

@@ -16,8 +16,6 @@ from typing import TextIO
 
 from playwright.sync_api import Page
 
-from tests import overheard
-
 ROOT = Path(__file__).resolve().parent.parent.parent
 START_SECONDS = 120
 CHROMIUM_SWITCHES = [
@@ -48,9 +46,11 @@ class RunningDesk:
     sandbox_port: int
     data_dir: Path
     lines: list[str] = field(default_factory=list)
-    ready: threading.Event = field(default_factory=threading.Event)
+    ready: threading.Event = field(default_factory=threading.Event)  # or over before it was
+    is_up: bool = False
     link: str = ""
     reader: threading.Thread | None = None
+    sandbox_pid: int = 0  # at the start
 
     @property
     def url(self) -> str:
@@ -63,14 +63,16 @@ class RunningDesk:
         return f"http://127.0.0.1:{self.sandbox_port}"
 
     def read(self, stream: TextIO) -> None:
-        """Keep every line; notice the log-in link and the end of the start."""
+        """Keep every line; notice the log-in link and the end of the start, or that there is nothing to wait for."""
         with stream:
             for line in stream:
                 self.lines.append(line)
                 if found := re.search(r"https?://\S+/welcome/\S+", line):
                     self.link = found.group()
                 if re.search(r"ready", line, re.I) and str(self.port) in line:
+                    self.is_up = True
                     self.ready.set()
+        self.ready.set()
 
     def pids(self) -> dict[str, int]:
         """Return the process id of each part by its name."""
@@ -113,7 +115,6 @@ def start(data_dir: Path, *options: str, port: int | None = None, sandbox_port: 
         cwd=ROOT,
         env={
             **os.environ,
-            **overheard.environment(data_dir),
             "KALSHIWEB_DATA_DIR": str(data_dir),
             "PYTHONUNBUFFERED": "1",
         },
@@ -125,9 +126,11 @@ def start(data_dir: Path, *options: str, port: int | None = None, sandbox_port: 
     assert process.stdout is not None
     desk.reader = threading.Thread(target=desk.read, args=(process.stdout,), daemon=True)
     desk.reader.start()
-    if not desk.ready.wait(START_SECONDS):
+    desk.ready.wait(START_SECONDS)
+    if not desk.is_up:
         desk.kill()
         raise AssertionError("serve did not become ready:\n" + "".join(desk.lines[-60:]))
+    desk.sandbox_pid = desk.pids()["sandbox"]
     return desk
 
 

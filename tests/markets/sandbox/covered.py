@@ -127,7 +127,6 @@ EXCUSED = {
     (r"POST /api_keys.*", r"warning"): "only for keys of a broker's customers",
     (r"GET /api_keys .*", r"api_keys\.fcm_subtrader_id"): "only for keys of a broker's customers",
     (r"GET .*candlesticks .*", r".*price\.(min|max)_dollars"): "no recorded candle has them",
-    (r"DELETE /portfolio/events/orders/\{order_id\} .*", r"client_order_id"): "no recorded cancel has it",
     (r"DELETE /portfolio/events/orders/batched .*", r"orders\.error\.details"): "no refused cancel has details",
     (r"GET /events .*", r"milestones\..*"): "milestones are not listed here",
 }

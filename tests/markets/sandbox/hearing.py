@@ -1,25 +1,28 @@
-"""Listens at the outgoing side of every local exchange that runs in the process of the tests, whoever started it.
+"""Listens at the outgoing side of every local exchange that tests start, in this process or in another.
 
 A pytest plugin: what an exchange decided to say (before any fault bends it) is kept until the test is over and judged
-then, so that no exchange waits for its judge. A test whose exchange said something undocumented fails.
+then, so that no exchange waits for its judge. A test whose exchange said something undocumented fails, and so does one
+that starts a Python whose exchange nobody would hear. What a process says after its test is judged with the next test,
+and behind the last one with the run.
 """
 
 from __future__ import annotations
 
 import os
+import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from markets.sandbox.app import Application
-from markets.sandbox.auth import ApiKey
-from markets.sandbox.sessions import Session, Subscription
 from markets.sandbox.web import PREFIX, Answer, Request
+from tests import overheard
 from tests.markets.sandbox.conformance import Judge
 from tests.markets.sandbox.covered import COVERED, EMPTY, silence
+from tests.overheard import Notes, Said
+from tests.overheard.ears import attach
 
 HERE = Path(__file__).resolve().parent
 DOCUMENTS = "KALSHIWEB_EXCHANGE_DOCUMENTS"
@@ -30,8 +33,12 @@ class Ear:
     """What was said since the last judgement, and the judge, made when the first word falls."""
 
     documents: Path
+    notes: Notes | None = None  # of other processes
     said: list[tuple[Request, Answer] | str] = field(default_factory=list)
+    deaf: list[str] = field(default_factory=list)
+    overheard: Counter[int] = field(default_factory=Counter)  # how much each other process said
     files: set[Path] = field(default_factory=set)  # of the tests that take part
+    late: list[str] = field(default_factory=list)  # complaints about what was said behind the last test
     _judge: Judge | None = None
 
     @property
@@ -49,22 +56,36 @@ class Ear:
     def complaints(self) -> list[str]:
         """Judge what was said since last time; return every complaint, each once, and forget them."""
         said, self.said = self.said, []
-        if said:
-            for words in said:
-                self._judge_one(words)
-        if self._judge is None:
-            return []
-        found, self._judge.complaints = list(dict.fromkeys(self._judge.complaints)), []
-        return found
+        for words in said:
+            self._judge_one(words)
+        for noted in [] if self.notes is None else self.notes.fresh():
+            self._judge_noted(noted)
+        found, self.deaf = self.deaf, []
+        if self._judge is not None:
+            found, self._judge.complaints = [*found, *self._judge.complaints], []
+        return list(dict.fromkeys(found))
 
     def _judge_one(self, words: tuple[Request, Answer] | str) -> None:
         if isinstance(words, str):
             self.judge.judge_frame(words)
             return
         request, answer = words
-        path = request.path.removeprefix(PREFIX)
         kind = dict(answer.header_pairs()).get(b"content-type", b"").decode()
-        self.judge.judge_body(request.method, path, answer.status, kind=kind, body=answer.body)
+        self._judge_answer(request.method, request.path, answer.status, kind=kind, body=answer.body)
+
+    def _judge_noted(self, noted: Said) -> None:
+        self.overheard[noted.process] += 1
+        judge, words = self.judge, noted.words
+        before = len(judge.complaints)
+        if "frame" in words:
+            judge.judge_frame(words["frame"])
+        else:
+            body = words["body"].encode()
+            self._judge_answer(words["method"], words["path"], words["status"], kind=words["kind"], body=body)
+        judge.complaints[before:] = [f"{noted.command}: {sentence}" for sentence in judge.complaints[before:]]
+
+    def _judge_answer(self, method: str, path: str, status: int, *, kind: str, body: bytes) -> None:
+        self.judge.judge_body(method, path.removeprefix(PREFIX), status, kind=kind, body=body)
 
 
 EAR = pytest.StashKey[Ear]()
@@ -72,56 +93,45 @@ EAR = pytest.StashKey[Ear]()
 
 def listen(ear: Ear) -> Callable[[], None]:
     """Hear every exchange of this process from now on; the answer, called, ends that."""
-    decide, push, terminate = Application.decide, Session.push, Session.terminate
-
-    def heard_decide(self: Application, request: Request) -> tuple[Answer, ApiKey | None]:
-        answer, key = decide(self, request)
-        ear.said.append((request, answer))
-        return answer, key
-
-    def heard_push(self: Session, subscription: Subscription | None, kind: str, text: str) -> None:
-        ear.said.append(text)
-        push(self, subscription, kind, text)
-
-    def heard_terminate(self: Session, subscription: Subscription, code: int, reason: str) -> None:
-        is_new = not subscription.is_dead
-        terminate(self, subscription, code, reason)
-        if is_new:
-            ear.said.append(str(self._waiting[-1][1]))
-
-    changed: dict[Any, dict[str, Any]] = {
-        Application: {"decide": heard_decide},
-        Session: {"push": heard_push, "terminate": heard_terminate},
-    }
-    before = {owner: {name: getattr(owner, name) for name in names} for owner, names in changed.items()}
-
-    def put(methods: dict[Any, dict[str, Any]]) -> None:
-        for owner, names in methods.items():
-            for name, method in names.items():
-                setattr(owner, name, method)
-
-    put(changed)
-    return lambda: put(before)
+    return attach(lambda request, answer: ear.said.append((request, answer)), lambda text: ear.said.append(text))
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Listen where the exchange's documents are at hand."""
     documents = Path(os.environ.get(DOCUMENTS, config.rootpath.parent / "shared" / "kalshi"))
     if (documents / "openapi.yaml").is_file():
-        config.stash[EAR] = Ear(documents)
-        config.add_cleanup(listen(config.stash[EAR]))
+        ear = config.stash[EAR] = Ear(documents)
+        config.add_cleanup(listen(ear))
+        config.add_cleanup(overhear(ear))
+
+
+def overhear(ear: Ear) -> Callable[[], None]:
+    """Hear the exchanges of every process that is started from now on; the answer, called, ends that."""
+    folder = tempfile.TemporaryDirectory(prefix="kalshiweb-overheard-", ignore_cleanup_errors=True)
+    ear.notes = Notes(Path(folder.name))
+    patches = pytest.MonkeyPatch()
+    for name, value in overheard.environment(ear.notes.folder).items():
+        patches.setenv(name, value)
+    unwatch = overheard.watch_children(lambda sentence: ear.deaf.append(sentence))
+
+    def end() -> None:
+        unwatch()
+        patches.undo()
+        folder.cleanup()
+
+    return end
 
 
 @pytest.fixture(autouse=True)
 def _the_exchange_keeps_to_its_documents(pytestconfig: pytest.Config) -> Iterator[None]:
-    """Fail a test during which the exchange said something undocumented."""
+    """Fail a test during which, or since the last, the exchange said something undocumented."""
     ear = pytestconfig.stash.get(EAR, None)
     if ear is None:
         yield
         return
-    ear.complaints()
+    before = ear.complaints()
     yield
-    assert ear.complaints() == []
+    assert [*before, *ear.complaints()] == []
 
 
 # --- the end of a run ---------------------------------------------------------------------------------------
@@ -149,12 +159,13 @@ def partial(config: pytest.Config) -> str | None:
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """Fail a whole run in which a documented field of a covered operation was never sent."""
+    """Fail a run behind whose last test something undocumented was said, and a whole one with fields never sent."""
     ear = session.config.stash.get(EAR, None)
-    if ear is not None and exitstatus == pytest.ExitCode.OK and partial(session.config) is None:
-        ear.complaints()
-        if any(True for _ in silence(ear.judge)):
-            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    if ear is None or exitstatus != pytest.ExitCode.OK:
+        return
+    ear.late = ear.complaints()
+    if ear.late or (partial(session.config) is None and any(True for _ in silence(ear.judge))):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
@@ -162,6 +173,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     ear = config.stash.get(EAR, None)
     if ear is None or not ear.has_heard or not HERE.is_relative_to(config.rootpath):
         return
+    for complaint in ear.late:
+        terminalreporter.write_line(f"behind the last test: {complaint}")
     judge, write, verbosity = ear.judge, terminalreporter.write_line, config.get_verbosity()
     whole = partial(config)
     terminalreporter.section("the local exchange by the exchange's documents")
@@ -169,7 +182,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         write(judge.table() if verbosity > 1 else judge.totals())
     answers, frames = sum(judge.answers.values()), sum(judge.frames.values())
     write(
-        f"{answers} answers of {len(judge.answers)} operations × status, {frames} frames of {len(judge.frames)} kinds"
+        f"{answers} answers of {len(judge.answers)} operations × status, {frames} frames of {len(judge.frames)} kinds; "
+        f"{ear.overheard.total()} of them from {len(ear.overheard)} other processes"
     )
     missing = list(silence(judge))
     if whole is not None:

@@ -38,7 +38,7 @@ LISTS = (
 CHANNELS = ["orderbook_delta", "trade", "ticker", "fill", "user_orders", "market_positions"]
 MOST_MARKETS = 8  # Basic allows sixty reads at once; what is looked at one by one stays within that
 FRAMES = 400
-SECONDS = 2.0
+SECONDS = 0.5
 
 
 def sample(described: Path, judge: Judge) -> int:

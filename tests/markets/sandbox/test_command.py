@@ -57,6 +57,16 @@ def test_what_another_process_says_is_judged_by_samples(start: Start, judge: Jud
     assert judge.complaints == []
 
 
+def test_faults_reach_its_server_too(start: Start) -> None:
+    url = first_line(start("--markets", "0", "--no-makers")).split()[-1].removesuffix(PREFIX)
+    asked = {"fault": "P28", "params": {"kind": "self_signed"}}
+
+    told = requests.post(f"{url}/__sandbox__/faults", json=asked, timeout=5).json()["params"]
+
+    with pytest.raises(requests.exceptions.SSLError, match="self-signed"):
+        requests.get(f"https://localhost:{told['port']}{PREFIX}/exchange/status", timeout=5)
+
+
 def test_a_wrong_option_is_refused_with_its_name(start: Start) -> None:
     process = start("--speed", "0")
 

@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 import requests
+import websocket
 
 from markets.sandbox.app import ROUTES
 from markets.sandbox.rest_orders import gone
 from markets.sandbox.running import Options, RunningSandbox
+from markets.sandbox.sessions import Session
 from tests.markets.sandbox.conformance import Judge
 from tests.markets.sandbox.covered import COVERED, EMPTY, absence, silence
 from tests.markets.sandbox.hearing import Ear, listen
@@ -152,9 +154,9 @@ def test_what_is_listed_as_served_is_what_is_served(own_judge: Judge) -> None:
 
 def test_what_was_never_sent_is_named_and_an_excuse_is_not(own_judge: Judge) -> None:
     own_judge.hear("GET", "/portfolio/balance", answer_of(BALANCE))
-    own_judge.hear(
-        "DELETE", "/portfolio/events/orders/x", answer_of({"order_id": "x", "reduced_by": "1.00", "ts_ms": 1})
-    )
+    refused = {"client_order_id": None, "error": {"code": "not_found", "message": "not found"}, "order_id": "x"}
+    batch = {"orders": [{**refused, "reduced_by": "0.00", "ts_ms": None}]}
+    own_judge.hear("DELETE", "/portfolio/events/orders/batched", answer_of(batch))
     own_judge.hear("WS", "trade", TRADE)
 
     found = set(silence(own_judge))
@@ -165,7 +167,7 @@ def test_what_was_never_sent_is_named_and_an_excuse_is_not(own_judge: Judge) -> 
         "GET /portfolio/balance 200: balance_breakdown.exchange_index",
     }
     assert {line for line in found if line.startswith("DELETE /portfolio/events/orders/")} == {
-        "DELETE /portfolio/events/orders/batched: never answered",
+        "DELETE /portfolio/events/orders/{order_id}: never answered",
     }
     assert {line for line in found if line.startswith("tradePayload")} == {"tradePayload: sending_ts_ms"}
     assert "tickerPayload: never sent" in found
@@ -183,3 +185,39 @@ def test_the_ear_hears_exchanges_that_others_start(own_judge: Judge) -> None:
 
     assert ear.complaints() == []
     assert ear.judge.answers == {("GET", "/exchange/status", 200): 1}
+
+
+def test_the_ear_hears_that_a_sid_ends_and_that_once(own_judge: Judge) -> None:
+    ear = Ear(own_judge.documents)
+    session = Session(_unsent, None, member="desk", subaccount=None, now_ms=lambda: 5)
+    ended = session.open_subscription("orderbook_delta")
+    stop = listen(ear)
+    try:
+        session.terminate(ended, 10, "Channel error")
+        session.terminate(ended, 10, "Channel error")
+    finally:
+        stop()
+
+    assert [json.loads(str(said)) for said in ear.said] == [
+        {"type": "error", "sid": 1, "seq": 1, "msg": {"code": 10, "msg": "Channel error"}, "sending_ts_ms": 5}
+    ]
+    assert ear.complaints() == []
+
+
+async def _unsent(message: dict[str, Any]) -> None:
+    raise AssertionError("nothing is written here")
+
+
+def test_the_ear_hears_a_refused_handshake(own_judge: Judge) -> None:
+    ear = Ear(own_judge.documents)
+    running = RunningSandbox(Options(markets=0, has_makers=False))
+    stop = listen(ear)
+    try:
+        with pytest.raises(websocket.WebSocketBadStatusException):
+            websocket.create_connection(running.ws_url, timeout=5)
+    finally:
+        stop()
+        running.stop()
+
+    assert ear.complaints() == []
+    assert ear.judge.answers == {("GET", "/trade-api/ws/v2", 401): 1}

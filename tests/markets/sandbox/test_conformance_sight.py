@@ -14,6 +14,7 @@ import pytest
 import requests
 
 from markets.sandbox import bodies, errors, frames, messages, papers, web
+from tests import overheard
 from tests.markets.sandbox.conftest import House
 from tests.markets.sandbox.hearing import EAR
 from tests.markets.sandbox.peer import PREFIX, Peer
@@ -147,7 +148,7 @@ def test_a_renamed_field_turns_a_run_red(tmp_path: Path) -> None:
     found = subprocess.run(
         [sys.executable, *run],
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        env={**os.environ, **overheard.UNHEARD, "PYTHONPATH": str(tmp_path)},
         capture_output=True,
         text=True,
         timeout=120,

@@ -210,13 +210,13 @@ def everybody_is_paid_as_yes(patch: pytest.MonkeyPatch) -> None:
 
 @bug
 def realized_profit_after_fees(patch: pytest.MonkeyPatch) -> None:
-    move = fills._move_position
+    move = fills.move_position
 
     def minus_fee(position: Any, is_bid: bool, leg: int, count: int, effect: Effect) -> None:
         move(position, is_bid, leg, count, effect)
         position.realized -= effect.fee
 
-    patch.setattr(fills, "_move_position", minus_fee)
+    patch.setattr(fills, "move_position", minus_fee)
 
 
 @bug

@@ -443,7 +443,7 @@ def test_p27_spoils_lookups_and_pages(desk: Peer, ticker: str, fault: Switch) ->
 
 
 def test_p28_refuses_connections_for_a_while(house: House, desk: Peer, fault: Switch) -> None:
-    fault("P28", match={}, seconds=1.0)
+    fault("P28", match={}, seconds=0.3)
 
     states = _states(int(house.url.rpartition(":")[2]))
     assert next(state for state in states if state == "refused")

@@ -158,6 +158,17 @@ def test_s8_ends_a_sid_with_an_error(line: Line, fault: Switch, code: int) -> No
     assert line.silence()
 
 
+def test_s8_says_that_a_command_took_too_long(line: Line, fault: Switch) -> None:
+    fault("S8", match={"type": "subscribed"}, count=1, kind="refusal")
+    command = line.socket.send("subscribe", channels=["trade"])
+
+    refused = json.loads(line.raw.recv())
+    assert refused.pop("sending_ts_ms") > 0
+    assert refused == {"type": "error", "id": command, "msg": {"code": 18, "msg": "Command timeout"}}
+    line.socket.send("list_subscriptions")
+    assert {"channel": "trade", "sid": 2} in json.loads(line.raw.recv())["msg"]  # it was obeyed all the same
+
+
 @pytest.mark.parametrize("kind", ["malformed", "truncated", "nan"])
 def test_s9_sends_what_is_no_json(line: Line, fault: Switch, kind: str) -> None:
     fault("S9", count=1, kind=kind)

@@ -218,7 +218,7 @@ def test_a_port_in_use_is_refused_with_a_sentence(tmp_path: Path) -> None:
     taken = RunningSandbox(Options(markets=0, has_makers=False))
     try:
         refused = subprocess.run(
-            [sys.executable, "manage.py", "run_sandbox", "--port", str(taken.port)],
+            [sys.executable, "manage.py", "run_sandbox", "--port", str(taken.port), "--markets", "0", "--no-makers"],
             cwd=ROOT,
             env={**os.environ, "KALSHIWEB_DATA_DIR": str(tmp_path)},
             capture_output=True,

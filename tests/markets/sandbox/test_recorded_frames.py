@@ -21,11 +21,6 @@ Frames = list[dict[str, Any]]
 
 # What an example tells apart from others of its type.
 TELLING = ("event_type", "status", "last_update_reason", "code", "is_taker", "is_deactivated", "channel", "side")
-# Shown by the documents, never said here.
-UNSAID = {
-    "ws_error_09": "every connection is signed before it opens",
-    "ws_error_18": "no command takes so long",
-}
 ELSEWHERE = {"ws_error_codes_table": "a table of texts", "ws_session_orderbook": "", "ws_session_sweep": ""}
 STRANGE = ("ws_auto_",)  # quotes, requests for quotes and prices of indices: not served
 
@@ -33,11 +28,7 @@ STRANGE = ("ws_auto_",)  # quotes, requests for quotes and prices of indices: no
 def names(folder: Path) -> list[str]:
     """Return every example of a message that is served."""
     found = sorted(path.stem for path in (folder / "examples").glob("ws_*.json"))
-    return [
-        name
-        for name in found
-        if not name.startswith((*STRANGE, "ws_cmd_")) and name not in UNSAID and name not in ELSEWHERE
-    ]
+    return [name for name in found if not name.startswith((*STRANGE, "ws_cmd_")) and name not in ELSEWHERE]
 
 
 class Stage:
@@ -192,6 +183,7 @@ class Stage:
         monkeypatch.undo()
         self.heard += socket.frames
         socket.close()
+        self._without_key_or_answer()
         for code, text in ((10, "Channel error"), (25, "Subscription buffer overflow")):
             self.operate(
                 "faults",
@@ -205,6 +197,21 @@ class Stage:
             self.heard += doomed.frames
             doomed.close()
             requests.delete(f"{self.house.url}/__sandbox__/faults", timeout=5)
+
+    def _without_key_or_answer(self) -> None:
+        """A connection whose key is gone, and a command whose answer takes too long."""
+        once = self.house.key_of(self.desk.member_id)  # type: ignore[attr-defined]
+        keyless = once.connect()
+        self.desk.call("DELETE", f"/api_keys/{once.key_id}")
+        keyless.send("subscribe", channels=["trade"])
+        self.operate("faults", fault="S8", match={"type": "ok"}, params={"kind": "refusal"}, count=1)
+        late = self.desk.connect()
+        late.send("list_subscriptions")
+        for socket in (keyless, late):
+            socket.until("error")
+            self.heard += socket.frames
+            socket.close()
+        requests.delete(f"{self.house.url}/__sandbox__/faults", timeout=5)
 
 
 @pytest.fixture(scope="module")

@@ -475,3 +475,22 @@ def test_a_slow_reader_loses_its_sid_and_keeps_its_connection(house: House, sock
     assert (overflow["type"], overflow["sid"], overflow["msg"]["code"]) == ("error", 1, 25)
     socket.send("subscribe", channels=["orderbook_delta"], market_tickers=[ticker])
     assert socket.next()["msg"] == {"channel": "orderbook_delta", "sid": 2}
+
+
+def test_a_connection_whose_key_is_gone_keeps_what_it_has_and_gets_nothing_more(
+    house: House, desk: Peer, rival: Peer, ticker: str
+) -> None:
+    keyless = house.key_of(desk.member_id)  # type: ignore[attr-defined]
+    socket = keyless.connect()
+    socket.send("subscribe", channels=["trade"], market_tickers=[ticker])
+    socket.until("subscribed")
+    desk.call("DELETE", f"/api_keys/{keyless.key_id}")
+    rival.create(ticker, "ask", "0.5000", "1.00")
+    desk.create(ticker, "bid", "0.5000", "1.00")
+
+    assert socket.until("trade")["msg"]["market_ticker"] == ticker
+    command = socket.send("subscribe", channels=["orderbook_delta"], market_tickers=[ticker])
+    refused = socket.until("error")
+    assert (refused["id"], refused["msg"]) == (command, {"code": 9, "msg": "Authentication required"})
+    socket.send("list_subscriptions")
+    assert [held["channel"] for held in socket.next()["msg"]] == ["trade"]
