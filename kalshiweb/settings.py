@@ -153,12 +153,16 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULE_FILENAME = str(KALSHIWEB_RUNTIME_DIR / "celerybeat-schedule")
-CELERY_BEAT_SCHEDULE = {
+CELERY_BEAT_SCHEDULE: dict[str, dict[str, object]] = {
     "sync-catalogue": {"task": "markets.tasks.sync_catalogue", "schedule": 60.0, "args": [ENVIRONMENT]},
     "sweep-orders": {"task": "trading.tasks.sweep_orders", "schedule": 10.0},
+    "try-keys": {"task": "trading.tasks.try_keys", "schedule": 600.0},
     "sign-record": {"task": "trading.tasks.sign_record", "schedule": 3600.0},
     "beat-alive": {"task": "markets.tasks.beat_alive", "schedule": 5.0},
 }
+# What waited for a worker as long as its period is sent again by now: an hour without one leaves no pile.
+for _entry in CELERY_BEAT_SCHEDULE.values():
+    _entry["options"] = {"expires": _entry["schedule"]}
 
 # --- people -----------------------------------------------------------------------------------------
 AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]

@@ -7,15 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Coroutine
-from typing import Any
 
 from django.conf import settings
 
 from markets.audience import Browser
 from markets.events import Ack, BadOp, Op, Snapshot, Trades, Unwatch, Watch, read_op
 from markets.hub import get_hub
-from markets.outbox import Outbox
 from markets.sockets import TOO_SLOW, LiveSocket
 
 MARKETS_PER_SOCKET = 200
@@ -27,24 +24,9 @@ class BookConsumer(LiveSocket):
 
     channel_layer_alias = "none"  # not configured on purpose: AsyncConsumer then takes no channel
 
-    async def dispatch(self, message: dict[str, Any]) -> None:
-        """Take what the server says of the socket.
-
-        Channels goes to a thread before each message, to close stale connections of the database. A page's word asks no
-        database, and with a thousand pages that speak each second the threads held up the frames.
-        """
-        if message["type"] == "websocket.receive":
-            await self.websocket_receive(message)
-        else:
-            await super().dispatch(message)
-
     async def opened(self) -> None:
         """Join the hub."""
-        # What the session's middleware looks up at each message matters to answers over HTTP alone, and is a sixth of
-        # what a frame costs.
-        session = getattr(self.base_send, "__self__", None)
-        self._send_past_session: Any = getattr(session, "real_send", self.base_send)
-        self._browser = Browser(Outbox(self._send_frames), self._fell_behind)
+        self._browser = Browser(self.outbox, self._fell_behind)
         self._hub = get_hub()
         self._hub.join(self._browser)
 
@@ -87,10 +69,6 @@ class BookConsumer(LiveSocket):
         books = {(op.env, ticker) for ticker in op.books} | self._browser.books
         tops = {(op.env, ticker) for ticker in op.tops} | self._browser.tops
         return max(len(books), len(tops))
-
-    def _send_frames(self, text: str) -> Coroutine[Any, Any, None]:
-        sending: Coroutine[Any, Any, None] = self._send_past_session({"type": "websocket.send", "text": text})
-        return sending
 
     def _fell_behind(self) -> None:
         self._closing = asyncio.create_task(self.close(TOO_SLOW))

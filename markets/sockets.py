@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import Counter
-from typing import Any, ClassVar
+from collections import Counter, defaultdict
+from collections.abc import Coroutine, Iterable, Sequence
+from typing import Any, ClassVar, Self
 from weakref import WeakKeyDictionary
 
 from channels.db import database_sync_to_async
@@ -18,6 +19,7 @@ from channels.generic.websocket import AsyncWebsocketConsumer
 
 from markets import sessions
 from markets.events import encode
+from markets.outbox import Outbox
 from markets.sessions import LogIn
 
 logger = logging.getLogger(__name__)
@@ -33,12 +35,47 @@ SOCKETS_PER_USER = 50  # in one process
 RECHECK_SECONDS = 3.0  # what ends a log-in closes its sockets within five
 
 
+class Allowance:
+    """How often something may be done: so much at once, and so much a second after that."""
+
+    def __init__(self, burst: float, rate: float) -> None:
+        self._burst, self._rate = burst, rate
+        self._left, self._counted_at = burst, time.monotonic()
+
+    def take(self) -> bool:
+        """Use one up; return False where none is left."""
+        now = time.monotonic()
+        self._left = min(self._burst, self._left + (now - self._counted_at) * self._rate)
+        self._counted_at = now
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
+
+
 class LiveSocket(AsyncWebsocketConsumer):  # type: ignore[misc]
-    """A socket of somebody who is logged in. Subclasses implement `opened`, `heard` and `gone`."""
+    """A socket of somebody who is logged in. Subclasses implement `opened`, `heard` and `gone`.
+
+    Everything that is said goes through `outbox`, which knows how much of it has arrived.
+    """
 
     _open_by_user: ClassVar[Counter[Any]] = Counter()
 
     log_in: LogIn | None = None
+    is_closing = False
+    outbox: Outbox
+
+    async def dispatch(self, message: dict[str, Any]) -> None:
+        """Take what the server says of the socket.
+
+        Channels goes to a thread before each message, to close stale connections of the database. Most words of a page
+        ask no database, and with a thousand pages that speak each second the threads held up the frames; what does
+        ask goes through `database_sync_to_async`, which looks by itself.
+        """
+        if message["type"] == "websocket.receive":
+            await self.websocket_receive(message)
+        else:
+            await super().dispatch(message)
 
     async def connect(self) -> None:
         """Accept an active user with a session; refuse the handshake of anybody else."""
@@ -51,7 +88,12 @@ class LiveSocket(AsyncWebsocketConsumer):  # type: ignore[misc]
         if self._open_by_user[user.pk] >= SOCKETS_PER_USER:
             await self.close(TOO_MUCH)
             return
-        self._allowance, self._counted_at = float(BURST), time.monotonic()
+        self._allowance = Allowance(BURST, RATE)
+        # What the session's middleware looks up at each message matters to answers over HTTP alone, and is a sixth of
+        # what a frame costs.
+        session = getattr(self.base_send, "__self__", None)
+        self._send_past_session: Any = getattr(session, "real_send", self.base_send)
+        self.outbox = Outbox(self._send_text)
         self.log_in = LogIn(session_key, user.pk)
         self._open_by_user[user.pk] += 1
         doorkeeper().sockets.add(self)
@@ -72,6 +114,7 @@ class LiveSocket(AsyncWebsocketConsumer):  # type: ignore[misc]
         if self.log_in is None:
             return
         log_in, self.log_in = self.log_in, None
+        self.outbox.close()
         doorkeeper().sockets.discard(self)
         self._open_by_user[log_in.user_id] -= 1
         if not self._open_by_user[log_in.user_id]:
@@ -80,9 +123,9 @@ class LiveSocket(AsyncWebsocketConsumer):  # type: ignore[misc]
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         """Pass on one text message, if it is neither too long nor one too many."""
-        if self.log_in is None:
+        if self.log_in is None or self.is_closing:
             return
-        if not self._may_speak():
+        if not self._allowance.take():
             await self.close(TOO_MUCH)
         elif text_data is None:
             await self.refuse("BAD_MESSAGE", "This socket takes text messages only.")
@@ -93,7 +136,14 @@ class LiveSocket(AsyncWebsocketConsumer):  # type: ignore[misc]
 
     async def refuse(self, code: str, text: str, **more: str) -> None:
         """Tell the browser why something was not done."""
-        await self.send(text_data=f"[{encode({'t': 'error', 'code': code, 'text': text, **more})}]")
+        self.outbox.put_word(encode({"t": "error", "code": code, "text": text, **more}))
+        self.outbox.flush()
+
+    async def close(self, code: int | None = None, reason: str | None = None) -> None:
+        """Close, once; what a browser says after that is not heard, however long it takes to go."""
+        if not self.is_closing:
+            self.is_closing = True
+            await super().close(code, reason)
 
     async def opened(self) -> None:
         """Begin: the socket is accepted."""
@@ -104,15 +154,14 @@ class LiveSocket(AsyncWebsocketConsumer):  # type: ignore[misc]
     async def gone(self) -> None:
         """End: the socket is closed. Called once for each `opened`."""
 
-    async def is_still_welcome(self) -> bool:
-        """Say whether a standing log-in may keep this socket; asked every few seconds."""
-        return True
+    @classmethod
+    async def unwelcome(cls, sockets: Sequence[Self]) -> Iterable[LiveSocket]:
+        """Return those of standing log-ins that may not keep their sockets: asked every few seconds, of all at once."""
+        return ()
 
-    def _may_speak(self) -> bool:
-        now = time.monotonic()
-        self._allowance = min(BURST, self._allowance + (now - self._counted_at) * RATE) - 1
-        self._counted_at = now
-        return self._allowance >= 0
+    def _send_text(self, text: str) -> Coroutine[Any, Any, None]:
+        sending: Coroutine[Any, Any, None] = self._send_past_session({"type": "websocket.send", "text": text})
+        return sending
 
 
 class Doorkeeper:
@@ -128,11 +177,13 @@ class Doorkeeper:
         if not sockets:
             return
         ended = await database_sync_to_async(sessions.ended)(sockets.values())
+        await _close_all(socket for socket, log_in in sockets.items() if log_in in ended and socket.log_in is log_in)
+        kinds: defaultdict[type[LiveSocket], list[LiveSocket]] = defaultdict(list)
         for socket, log_in in sockets.items():
-            if socket.log_in is not log_in:
-                continue  # gone while others were asked about
-            if log_in in ended or not await socket.is_still_welcome():
-                await socket.close(LOGGED_OUT)
+            if log_in not in ended:
+                kinds[type(socket)].append(socket)
+        for kind, theirs in kinds.items():
+            await _close_all(socket for socket in await kind.unwelcome(theirs) if socket.log_in is sockets[socket])
 
     async def _run(self) -> None:
         while True:
@@ -142,6 +193,11 @@ class Doorkeeper:
             except Exception:
                 # A database that is away ends nobody's view of public books; it is asked again.
                 logger.exception("open sockets could not be checked")
+
+
+async def _close_all(sockets: Iterable[LiveSocket]) -> None:
+    """Close them; one that cannot be told any more is gone already, and is no reason to spare the others."""
+    await asyncio.gather(*(socket.close(LOGGED_OUT) for socket in sockets), return_exceptions=True)
 
 
 _doorkeepers: WeakKeyDictionary[asyncio.AbstractEventLoop, Doorkeeper] = WeakKeyDictionary()

@@ -38,6 +38,8 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
         "team.changed": "changed the team's settings",
         "session.started": "logged in",
         "session.failed": "failed to log in",
+        "session.factor_failed": "gave a wrong second factor",
+        "session.left": "logged out",
         "session.ended": "ended a session",
         "session.second_factor": "changed a second factor",
         "person.locked": "locked or unlocked a person's account",

@@ -2,16 +2,20 @@
 
 One member of the channel layer for each web process hears which team has news, reads it once from the database and
 hands the same text to all of the team's sockets. The layer may lose the news: each second the desk looks for itself.
+
+A page acknowledges the bytes that have arrived. One that is too far behind is closed; it comes back and asks by number.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import time
 import uuid
-from collections.abc import Sequence
-from typing import Any, Literal
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
 from weakref import WeakKeyDictionary
 
 import msgspec
@@ -19,8 +23,9 @@ from channels.db import database_sync_to_async
 from channels.layers import get_channel_layer
 from django.contrib.auth import get_user_model
 
+from markets.events import Ack
 from markets.lines import Line, supervise
-from markets.sockets import LOGGED_OUT, TOO_SLOW, LiveSocket
+from markets.sockets import LOGGED_OUT, TOO_SLOW, Allowance, LiveSocket
 from trading import events, permissions, sessions
 from trading.events import BeatFrame, Frame
 from trading.models import DESK_GROUP, Membership
@@ -30,100 +35,126 @@ logger = logging.getLogger(__name__)
 
 BEAT_SECONDS = 1.0
 NO_TEAM = 4403
-WAITING_MOST = 2_000  # texts for one browser that does not take them
+ASKS_AT_ONCE = 10  # whoever was away asks page by page
+ASKS_PER_SECOND = 2
+_ANY = ("desk", "")  # where the outbox wants a market: nothing of the desk's is left out, its browser is closed instead
 
 
-class After(msgspec.Struct, forbid_unknown_fields=True):
-    """What a browser may say: tell me everything after this number."""
+class After(msgspec.Struct, tag_field="op", tag="after", forbid_unknown_fields=True, frozen=True):
+    """What a browser asks: tell me what comes after this number."""
 
-    op: Literal["after"]
-    n: int
+    n: Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 
 
-_decoder = msgspec.json.Decoder(After)
+DeskOp = After | Ack
+_decoder = msgspec.json.Decoder(DeskOp)
 
 
 def encode(frames: Sequence[Frame]) -> str:
-    """Return frames as the one text that a browser gets."""
-    return msgspec.json.encode(frames).decode()
+    """Return frames as they stand in a browser's array; in ASCII, so that its characters are the bytes it counts."""
+    return ",".join(json.dumps(frame, separators=(",", ":")) for frame in frames)
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """As whom a socket hears its team."""
+
+    user_id: Any
+    team_id: uuid.UUID
+    role: str
 
 
 class DeskConsumer(LiveSocket):
     """One page of one team."""
 
     channel_layer_alias = "none"  # not configured on purpose: AsyncConsumer then takes no channel
-    team_id: uuid.UUID | None = None
-    role = ""
+    seat: Seat | None = None
 
     async def opened(self) -> None:
         """Join the desk of one's team; without a team there is nothing to hear."""
-        membership = await self._membership()
+        assert self.log_in is not None  # noqa: S101  (the base class calls between connect and disconnect)
+        user_id, chosen = self.log_in.user_id, (self.scope.get("session") or {}).get(sessions.TEAM)
+        membership = await database_sync_to_async(_membership)(user_id, chosen)
         if membership is None:
             await self.close(NO_TEAM)
             return
-        self._waiting: asyncio.Queue[str] = asyncio.Queue(WAITING_MOST)
-        self._writer = asyncio.create_task(self._write())
-        self.team_id, self.role = membership.team_id, membership.role
-        await get_desk().join(self)
+        self._asks = Allowance(ASKS_AT_ONCE, ASKS_PER_SECOND)
+        self.seat = Seat(user_id, membership.team_id, membership.role)
+        await get_desk().join(self, self.seat.team_id)
 
     async def gone(self) -> None:
         """Leave the desk."""
-        if self.team_id is not None:
-            get_desk().leave(self)
-            self._writer.cancel()
+        if self.seat is not None:
+            get_desk().leave(self, self.seat.team_id)
 
     async def heard(self, text: str) -> None:
-        """Answer the one thing that a page may ask."""
-        if self.team_id is None:
+        """Answer the one thing that a page may ask, and note what has arrived."""
+        if self.seat is None:
             return
         try:
-            after = _decoder.decode(text)
+            op = _decoder.decode(text)
         except (msgspec.MsgspecError, UnicodeDecodeError):
-            await self.refuse("BAD_MESSAGE", 'This socket takes {"op": "after", "n": N}.')
+            await self.refuse("BAD_MESSAGE", 'This socket takes {"op": "after", "n": N} and {"op": "ack", "bytes": N}.')
             return
-        if not await self.is_still_welcome():
+        if isinstance(op, Ack):
+            self.outbox.ack(op.bytes)
+        elif self._asks.take():
+            await self._tell_after(op.n, self.seat)
+        else:
+            await self.refuse("TOO_OFTEN", "Ask again in a second.")
+
+    async def _tell_after(self, number: int, seat: Seat) -> None:
+        if await self.unwelcome([self]):
             await self.close(LOGGED_OUT)
             return
-        frames = await database_sync_to_async(events.frames_after)(self.team_id, after.n)
-        if frames:
+        if frames := await database_sync_to_async(events.frames_after)(seat.team_id, number):
             self.put(encode(frames))
 
-    async def is_still_welcome(self) -> bool:
-        """Say whether the person is still in the team, in the same role: a page of another role is loaded anew."""
-        if self.team_id is None:
-            return True
-        membership = await self._membership()
-        return membership is not None and membership.team_id == self.team_id and membership.role == self.role
+    @classmethod
+    async def unwelcome(cls, sockets: Sequence[LiveSocket]) -> Iterable[LiveSocket]:
+        """Return those whose person has left the team or its role: a page of another role is loaded anew."""
+        seats = {socket: socket.seat for socket in sockets if isinstance(socket, cls) and socket.seat is not None}
+        kept = await database_sync_to_async(kept_seats)(set(seats.values())) if seats else set()
+        return [socket for socket, seat in seats.items() if seat not in kept]
 
-    def put(self, text: str) -> None:
-        """Have a text sent without waiting for this browser; one that takes nothing for long is let go."""
-        try:
-            self._waiting.put_nowait(text)
-        except asyncio.QueueFull:
-            self._closing = asyncio.create_task(self.close(TOO_SLOW))
-
-    async def _write(self) -> None:
-        while True:
-            text = await self._waiting.get()
-            await self.base_send({"type": "websocket.send", "text": text})
-
-    async def _membership(self) -> Membership | None:
-        assert self.log_in is not None  # noqa: S101  (the base class calls between connect and disconnect)
-        session = self.scope.get("session") or {}
-        chosen = str(self.team_id) if self.team_id else session.get(sessions.TEAM)
-        found: Membership | None = await database_sync_to_async(_standing_membership)(self.log_in.user_id, chosen)
-        return found
+    def put(self, encoded: str) -> None:
+        """Have frames sent without waiting for this browser; one that has acknowledged too little is let go."""
+        if self.is_closing or self.outbox.is_closed:
+            return
+        if self.outbox.put(_ANY, encoded, is_whole=True, now=time.monotonic_ns() // 1_000_000):
+            self.outbox.flush()
+            return
+        self.outbox.close()
+        self._closing = asyncio.create_task(self.close(TOO_SLOW))
 
 
-def _standing_membership(user_id: Any, chosen_team: str | None) -> Membership | None:
+def _membership(user_id: Any, chosen_team: str | None) -> Membership | None:
+    """Return the membership in which a person's session hears of orders, or None. Blocks on the database."""
     user: Any = get_user_model()._default_manager.filter(pk=user_id).first()
     if user is None:
         return None
     user.chosen_team = chosen_team
     membership = permissions.current_membership(user)
-    if membership is None or sessions.lacks_second_factor(user, membership.team):
-        return None
-    return membership if permissions.may(membership, Permission.SEE_ORDERS) else None
+    return membership if membership is not None and _may_hear([membership]) else None
+
+
+def kept_seats(seats: Collection[Seat]) -> set[Seat]:
+    """Return those that are still theirs. Blocks on the database: three queries at most, whatever their number."""
+    theirs = {"user_id__in": {seat.user_id for seat in seats}, "team_id__in": {seat.team_id for seat in seats}}
+    standing = Membership.objects.select_related("team").filter(**theirs, is_active=True, user__is_active=True)
+    held = {Seat(found.user_id, found.team_id, found.role): found for found in standing}
+    return {
+        Seat(found.user_id, found.team_id, found.role) for found in _may_hear([held[s] for s in seats if s in held])
+    }
+
+
+def _may_hear(memberships: Collection[Membership]) -> list[Membership]:
+    lacking = sessions.lacking_second_factor({(found.user_id, found.team_id) for found in memberships})
+    return [
+        found
+        for found in memberships
+        if permissions.may(found, Permission.SEE_ORDERS) and (found.user_id, found.team_id) not in lacking
+    ]
 
 
 class Desk:
@@ -132,6 +163,7 @@ class Desk:
     def __init__(self, layer: Any) -> None:
         self.sockets: dict[uuid.UUID, set[DeskConsumer]] = {}
         self.told: dict[uuid.UUID, int] = {}
+        self.current: set[uuid.UUID] = set()  # the teams that the database was asked about since the last beat
         self.line = Line(layer, "desk", self._receive, group=DESK_GROUP)
         self._stirred = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -147,33 +179,39 @@ class Desk:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def join(self, socket: DeskConsumer) -> None:
+    async def join(self, socket: DeskConsumer, team_id: uuid.UUID) -> None:
         """Take in a socket; it is told at once how far its team's numbers have come."""
-        assert socket.team_id is not None  # noqa: S101
-        team_id = socket.team_id
         if team_id not in self.told:
             number = (await database_sync_to_async(events.numbers)([team_id]))[team_id]
             self.told.setdefault(team_id, number)
         self.sockets.setdefault(team_id, set()).add(socket)
         socket.put(encode([_beat_frame(self.told[team_id])]))
 
-    def leave(self, socket: DeskConsumer) -> None:
+    def leave(self, socket: DeskConsumer, team_id: uuid.UUID) -> None:
         """Let a socket go."""
-        assert socket.team_id is not None  # noqa: S101
-        sockets = self.sockets.get(socket.team_id, set())
+        sockets = self.sockets.get(team_id, set())
         sockets.discard(socket)
         if not sockets:
-            self.sockets.pop(socket.team_id, None)
-            self.told.pop(socket.team_id, None)
+            self.sockets.pop(team_id, None)
+            self.told.pop(team_id, None)
 
     async def tell(self) -> None:
         """Read what is new of the teams with open sockets, once for all of them, and hand it on."""
         numbers = await database_sync_to_async(events.numbers)(list(self.sockets))
         for team_id, number in numbers.items():
-            told = self.told.get(team_id, number)
-            if number <= told:
-                continue
+            try:
+                await self._tell_team(team_id, number)
+            except Exception:
+                # A row that cannot be told is its own team's trouble: that one's beats stop, the others' news goes on.
+                logger.exception("a team's news could not be told")
+            else:
+                self.current.add(team_id)
+
+    async def _tell_team(self, team_id: uuid.UUID, number: int) -> None:
+        while (told := self.told.get(team_id, number)) < number:
             frames = await database_sync_to_async(events.frames_after)(team_id, told)
+            if self.told.get(team_id) != told:
+                return  # everybody has left meanwhile; who came after that was told another number
             self.told[team_id] = frames[-1]["n"]
             self._put(team_id, encode(frames))
 
@@ -194,9 +232,10 @@ class Desk:
     async def _beat(self) -> None:
         while True:
             await asyncio.sleep(BEAT_SECONDS)
+            for team_id in self.current & set(self.told):  # where the database does not answer, nothing is current
+                self._put(team_id, encode([_beat_frame(self.told[team_id])]))
+            self.current.clear()
             self._stirred.set()  # whatever the layer lost is found now
-            for team_id, number in list(self.told.items()):
-                self._put(team_id, encode([_beat_frame(number)]))
 
 
 def _beat_frame(number: int) -> BeatFrame:

@@ -1,8 +1,9 @@
 """What a team's browsers are told over `/ws/desk/`, numbered without holes.
 
-A browser receives JSON arrays of frames and may say `{"op": "after", "n": N}`: everything after N comes again, or
-`lost` where that is more than the desk keeps at hand, and the page loads itself anew. A frame shows its row as it
-stands when it is sent, whole: one that comes twice or late does no harm.
+A browser receives JSON arrays of frames and may say `{"op": "after", "n": N}`: what came after N comes again, a page
+at a time and the oldest first, or `lost` where that is more than the desk keeps at hand, and the page loads itself
+anew. It says `{"op": "ack", "bytes": N}` of what has arrived since the socket opened; one that does not is closed
+(4008). A frame shows its row as it stands when it is sent, whole: one that comes twice or late does no harm.
 Prices are integers of $0.0001, counts integers of 0.01 contract, fees integers of $0.000001, times milliseconds since
 1970 (as in `markets.events`).
 """
@@ -17,12 +18,25 @@ from typing import Literal, TypedDict
 
 from trading.models import DeskEvent, Fill, Order, Team
 
-MOST_FRAMES = 500
+MOST_FRAMES = 500  # behind that, rows are loaded anew
+PAGE_FRAMES = 100  # in one answer
 DOLLAR, CONTRACT, MICRODOLLAR = 10_000, 100, 1_000_000
 
 
-class OrderFrame(TypedDict):
-    """One order as it stands. `price` and `avg` are of `side`, `wire_price` of YES; `words` says the state.
+class Amounts(TypedDict):
+    """The numbers of an order; `price` and `avg` are of its side, `wire_price` of YES."""
+
+    price: int
+    count: int
+    filled: int
+    remaining: int
+    avg: int | None
+    fees: int
+    wire_price: int
+
+
+class OrderFrame(Amounts):
+    """One order as it stands; `words` says the state.
 
     `who` is for reading, two people may share it; `by` is the id of the person, None for an order placed elsewhere.
     """
@@ -35,14 +49,7 @@ class OrderFrame(TypedDict):
     event: str
     action: Literal["buy", "sell"]
     side: Literal["yes", "no"]
-    price: int
-    count: int
-    filled: int
-    remaining: int
-    avg: int | None
-    fees: int
     wire_side: Literal["bid", "ask"]
-    wire_price: int
     tif: str
     post_only: bool
     state: str
@@ -105,14 +112,7 @@ def order_frame(order: Order, number: int) -> OrderFrame:
         "event": order.event_ticker,
         "action": order.action,  # type: ignore[typeddict-item]  # the column holds no other
         "side": order.side,  # type: ignore[typeddict-item]
-        "price": units(order.price, DOLLAR),
-        "count": units(order.count, CONTRACT),
-        "filled": units(order.filled, CONTRACT),
-        "remaining": units(order.remaining, CONTRACT),
-        "avg": None if order.average_price is None else int(order.average_price * DOLLAR),
-        "fees": units(order.fees, MICRODOLLAR),
         "wire_side": order.wire_side,  # type: ignore[typeddict-item]
-        "wire_price": units(order.wire_price, DOLLAR),
         "tif": order.time_in_force,
         "post_only": order.post_only,
         "state": order.state,
@@ -127,6 +127,19 @@ def order_frame(order: Order, number: int) -> OrderFrame:
         "at": _at(order.created_at),
         "sent_at": _ms(order.sent_at),
         "updated_at": _at(order.updated_at),
+        **_amounts(order),
+    }
+
+
+def _amounts(order: Order) -> Amounts:
+    return {
+        "price": units(order.price, DOLLAR),
+        "count": units(order.count, CONTRACT),
+        "filled": units(order.filled, CONTRACT),
+        "remaining": units(order.remaining, CONTRACT),
+        "avg": None if order.average_price is None else int(order.average_price * DOLLAR),
+        "fees": units(order.fees, MICRODOLLAR),
+        "wire_price": units(order.wire_price, DOLLAR),
     }
 
 
@@ -154,13 +167,14 @@ def numbers(team_ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, int]:
 
 
 def frames_after(team_id: uuid.UUID, number: int) -> list[Frame]:
-    """Return the frames of a team after a number, in order; one `lost` frame where they are too many or gone.
+    """Return the first page of a team's frames after a number, in order; `lost` alone where they are too many or gone.
 
     Blocks for at most four queries, whatever the number of frames.
     """
     last = Team.objects.values_list("number", flat=True).get(pk=team_id)
-    events = list(DeskEvent.objects.filter(team_id=team_id, number__gt=number, number__lte=last).order_by("number"))
-    if number > last or last - number > MOST_FRAMES or len(events) < last - number:
+    end = min(last, number + PAGE_FRAMES)
+    events = list(DeskEvent.objects.filter(team_id=team_id, number__gt=number, number__lte=end).order_by("number"))
+    if number > last or last - number > MOST_FRAMES or len(events) < end - number:
         return [{"t": "lost", "n": last}]
     orders = {str(order.pk): order for order in _orders(events)}
     fills = {str(fill.pk): fill for fill in Fill.objects.filter(pk__in=_subjects(events, DeskEvent.Kind.FILL))}

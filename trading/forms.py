@@ -14,7 +14,9 @@ from trading.models import Order
 from trading.risk import BadTicket, Ticket, cents
 
 DIRECTIONS = [(f"{action}-{side}", f"{action} {side}") for action in ("buy", "sell") for side in ("yes", "no")]
-_NUMBER = re.compile(r"\d{1,12}(?:\.\d{1,8})?|\.\d{1,8}", re.ASCII)
+# A comma groups thousands and does nothing else: whoever means 2.5 by "2,5" must not get 25.
+_NUMBER = re.compile(r"(?:\d{1,12}|\d{1,3}(?:,\d{3}){1,3})(?:\.\d{1,8})?|\.\d{1,8}", re.ASCII)
+COMMA = "A comma only groups thousands, as in 1,000: write decimals with a point, as in 2.5."
 ONE = Decimal(1)
 
 
@@ -28,12 +30,12 @@ class NumberField(forms.Field):
 
     def to_python(self, value: Any) -> Decimal | None:
         """Return a Decimal, None for nothing. Raises ValidationError with the field's one sentence."""
-        text = str(value or "").replace(",", "").strip().rstrip("¢").strip()
+        text = str(value or "").strip().rstrip("¢").strip()
         if not text:
             return None
         if not _NUMBER.fullmatch(text):
-            raise forms.ValidationError(self.error_messages["invalid"])
-        return Decimal(text)
+            raise forms.ValidationError(COMMA if "," in text else self.error_messages["invalid"])
+        return Decimal(text.replace(",", ""))
 
 
 class TicketForm(forms.Form):

@@ -18,13 +18,12 @@ from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
-from trading import audit, permissions
+from trading import audit, permissions, teams
 from trading.models import Invitation, Membership, Team
-from trading.permissions import Permission
+from trading.permissions import HIGH
 
 LIFE = timedelta(days=3)
 GONE = "This invitation was used, withdrawn or is too old: ask for a new one."
-HIGH = frozenset({Membership.Role.OWNER, Membership.Role.ADMIN})
 
 
 class InvitationRefused(Exception):
@@ -43,7 +42,8 @@ def invite(actor: User, *, team: Team, role: str, for_whom: str) -> str:
         raise InvitationRefused("Say whom the invitation is for.")
     token = secrets.token_urlsafe(32)
     with transaction.atomic():
-        permissions.require(actor, team, _needed(role))
+        team = teams.locked(team)
+        permissions.require(actor, team, permissions.needed(role))
         made = Invitation.objects.create(
             token_hash=_hash(token),
             team=team,
@@ -59,12 +59,11 @@ def invite(actor: User, *, team: Team, role: str, for_whom: str) -> str:
 def withdraw(actor: User, *, invitation: Invitation) -> None:
     """End an invitation that nobody has used. Raises InvitationRefused, Http404 or PermissionDenied."""
     with transaction.atomic():
-        permissions.require(actor, invitation.team, _needed(invitation.role))
+        team = teams.locked(invitation.team)
+        permissions.require(actor, team, permissions.needed(invitation.role))
         if not _end(invitation, withdrawn_at=timezone.now()):
             raise InvitationRefused("The invitation is over already.")
-        audit.record(
-            "invitation.withdrawn", actor, team=invitation.team, subject=invitation, facts={"for": invitation.for_whom}
-        )
+        audit.record("invitation.withdrawn", actor, team=team, subject=invitation, facts={"for": invitation.for_whom})
 
 
 def waiting(team: Team) -> list[Invitation]:
@@ -83,18 +82,19 @@ def look_up(token: str) -> Invitation:
 def accept(actor: User, *, token: str) -> Membership:
     """Join the team as somebody who has an account. Raises InvitationRefused."""
     with transaction.atomic():
-        return _join(actor, look_up(token))
+        return _join(actor, _held(token))
 
 
 @sensitive_variables("password")
 def accept_new(token: str, *, username: str, password: str) -> User:
     """Make an account and join the team with it. Raises InvitationRefused; ValidationError for name or password."""
     user = User(username=username.strip())
+    look_up(token)
+    _check_name(user)
+    password_validation.validate_password(password, user)
+    user.set_password(password)  # takes its time by design: before the team's row is held
     with transaction.atomic():
-        invitation = look_up(token)
-        _check_name(user)
-        password_validation.validate_password(password, user)
-        user.set_password(password)
+        invitation = _held(token)
         try:
             with transaction.atomic():
                 user.save(force_insert=True)
@@ -102,6 +102,12 @@ def accept_new(token: str, *, username: str, password: str) -> User:
             raise ValidationError("This name is taken.") from None
         _join(user, invitation)
     return user
+
+
+def _held(token: str) -> Invitation:
+    """Return an invitation that can be used, with its team's row held: whoever made it cannot be leaving now."""
+    teams.locked(look_up(token).team)
+    return look_up(token)
 
 
 def _join(user: User, invitation: Invitation) -> Membership:
@@ -153,10 +159,6 @@ def _open() -> QuerySet[Invitation]:
         invited_by__memberships__team=F("team"),
         invited_by__memberships__is_active=True,
     )
-
-
-def _needed(role: str) -> Permission:
-    return Permission.CHANGE_ADMINS if role in HIGH else Permission.CHANGE_MEMBERS
 
 
 def _hash(token: str) -> str:

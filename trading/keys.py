@@ -18,7 +18,7 @@ from django.views.decorators.debug import sensitive_variables
 from markets.kalshi.errors import BadKey, KalshiError, OutcomeUnknown, RateLimited, Rejected, Unavailable
 from markets.kalshi.messages import GeneratedKey
 from markets.kalshi.signing import load_checked_pem, load_private_key, pem_of
-from trading import audit, clients, permissions
+from trading import audit, clients, permissions, teams
 from trading.clients import CannotUse, Probe, ProbeFailed
 from trading.models import Account, ApiKey
 from trading.permissions import Permission
@@ -48,7 +48,7 @@ def add(actor: AbstractBaseUser, *, account: Account, name: str, key_id: str, pe
         found = clients.probe(account.environment, key_id, pem)
     except ProbeFailed as exc:
         raise KeyRefused(str(exc)) from None
-    return _store(actor, account=account, name=name, found=found, pem=pem, action="key.added")
+    return _store(actor, account=account, name=name, found=found, pem=pem, is_tried=True)
 
 
 @sensitive_variables()
@@ -60,7 +60,10 @@ def generate(
     signed_by: ApiKey,
     scopes: Sequence[str] = TRADING_SCOPES,
 ) -> ApiKey:
-    """Have the exchange make a key, asked with one that is stored, and seal it in the same call. Raises KeyRefused."""
+    """Have the exchange make a key, asked with one that is stored, seal it in the same call, and try it.
+
+    Raises KeyRefused. The key that is returned is usable only if the exchange has accepted it: look at its state.
+    """
     permissions.require(actor, account.team, Permission.ADD_KEY)
     name = check_name(name)
     if signed_by.account_id != account.pk:
@@ -68,7 +71,7 @@ def generate(
     _check_vault()
     with _saying("No key was made"), clients.rest_client(signed_by, purpose="keys") as client:
         made = client.generate_api_key(name=name, key_type="ed25519", scopes=scopes)
-    return _keep_generated(actor, account=account, name=name, made=made, scopes=scopes)
+    return check(_keep_generated(actor, account=account, name=name, made=made, scopes=scopes))
 
 
 @sensitive_variables()
@@ -88,7 +91,7 @@ def exchange_first(actor: AbstractBaseUser, *, account: Account, name: str, key_
         made = client.generate_api_key(name=name, key_type="ed25519", scopes=FIRST_SCOPES)
         key = _keep_generated(actor, account=account, name=name, made=made, scopes=FIRST_SCOPES)
         if not check(key).is_usable:
-            raise KeyRefused("The exchange does not accept the key that it made for the desk: start again.")
+            raise KeyRefused(_why_not_used(key, "the first key stays: start again"))
         _delete_there(client, key_id)
     return key
 
@@ -103,12 +106,12 @@ def delete_first(account: Account, *, key_id: str, pem: str | bytes) -> None:
 def rotate(actor: AbstractBaseUser, *, key: ApiKey) -> ApiKey:
     """Replace a key by a generated one with the same scopes and duties, then delete it at the exchange.
 
-    Both work until the new one has been tried, so orders under way are not touched. Raises KeyRefused.
+    Both stand until the exchange has accepted the new one, so orders under way are not touched. Raises KeyRefused.
     """
     scopes = tuple(key.scopes) or TRADING_SCOPES
     new = generate(actor, account=key.account, name=key.name, signed_by=key, scopes=scopes)
-    if not check(new).is_usable:
-        raise KeyRefused("The exchange does not accept the new key: the old one stays in use.")
+    if not new.is_usable:
+        raise KeyRefused(_why_not_used(new, "the old one stays in use"))
     if key.is_feed:
         _lend(actor, new)  # the owner's loan goes on, whoever replaces the key
     remove(actor, key=key, is_deleted_there=True)
@@ -153,9 +156,10 @@ def resume(actor: AbstractBaseUser, *, key: ApiKey) -> None:
 
 
 def check(key: ApiKey) -> ApiKey:
-    """Try a stored key at the exchange and write down what came out; says nothing where the exchange is away.
+    """Try a stored key at the exchange and write down what came out; the key stays as it is without a verdict.
 
-    For the schedule and after a generation: a key that the exchange refuses is used no more, and the desk says so.
+    For the schedule and after a generation: a key that the exchange refuses is used no more, and the desk says so; one
+    that was not tried before comes into use. A trial that finds nothing new leaves its time and no entry.
     """
     try:
         found = clients.probe_stored(key)
@@ -163,11 +167,7 @@ def check(key: ApiKey) -> ApiKey:
         return _refuse(key, str(exc))
     except ProbeFailed as exc:
         return _refuse(key, str(exc)) if exc.is_final else key
-    ApiKey.objects.filter(pk=key.pk, state__in=[_State.ACTIVE, _State.UNCHECKED]).update(
-        state=_State.ACTIVE, **_found(found)
-    )
-    key.refresh_from_db()
-    return key
+    return _accept(key, found)
 
 
 def lend_feed(actor: AbstractBaseUser, *, key: ApiKey) -> None:
@@ -187,10 +187,11 @@ def _lend(actor: AbstractBaseUser, key: ApiKey) -> None:
 
 
 def _lend_now(actor: AbstractBaseUser, key: ApiKey) -> None:
+    others = ApiKey.objects.select_related("account__team").filter(environment=key.environment, is_feed=True)
     with transaction.atomic():
-        before = ApiKey.objects.select_for_update().select_related("account__team")
-        lent = before.filter(environment=key.environment, is_feed=True).exclude(pk=key.pk).first()
-        if lent is not None:
+        lent_by = others.values_list("account__team_id", flat=True)
+        teams.lock_all([key.account.team_id, *lent_by])  # another team's may be displaced: both at once, in one order
+        for lent in others.exclude(pk=key.pk):
             if lent.account.team_id != key.account.team_id and lent.is_usable:
                 raise KeyRefused("Another team's key reads the books already.")
             _set_feed(actor, lent, is_feed=False)
@@ -201,6 +202,9 @@ def take_back(actor: AbstractBaseUser, *, key: ApiKey) -> None:
     """Read the desk's books with this key no longer. Raises KeyRefused where it does not."""
     permissions.require(actor, key.account.team, Permission.LEND_FEED)
     with transaction.atomic():
+        teams.locked(key.account.team)
+        if not ApiKey.objects.filter(pk=key.pk, is_feed=True).exists():
+            raise KeyRefused("This key does not read the books: look at the page again.")
         _set_feed(actor, key, is_feed=False)
 
 
@@ -227,18 +231,18 @@ def check_key_id(key_id: str) -> str:
 def _keep_generated(
     actor: AbstractBaseUser, *, account: Account, name: str, made: GeneratedKey, scopes: Sequence[str]
 ) -> ApiKey:
-    """Seal what the exchange has just made, before anything else is done with it."""
+    """Seal what the exchange has just made, before anything else is done with it; nobody has tried it yet."""
     try:
         load_private_key(made.private_key)
     except BadKey:
         raise KeyRefused("The exchange made a key that cannot be read: delete it at the exchange.") from None
     found = clients.describe(account.environment, made.api_key_id, made.private_key, scopes=tuple(scopes))
-    return _store(actor, account=account, name=name, found=found, pem=made.private_key, action="key.generated")
+    return _store(actor, account=account, name=name, found=found, pem=made.private_key, is_tried=False)
 
 
 @sensitive_variables()
 def _store(
-    actor: AbstractBaseUser, *, account: Account, name: str, found: Probe, pem: str | bytes, action: str
+    actor: AbstractBaseUser, *, account: Account, name: str, found: Probe, pem: str | bytes, is_tried: bool
 ) -> ApiKey:
     key = ApiKey(
         account=account,
@@ -247,17 +251,20 @@ def _store(
         key_type=found.key_type,
         name=name,
         fingerprint=found.fingerprint,
-        state=_State.ACTIVE,
+        state=_State.ACTIVE if is_tried else _State.UNCHECKED,
+        scopes=list(found.scopes or ()),
+        probed_at=timezone.now() if is_tried else None,
         added_by_id=actor.pk,
-        **_found(found),
     )
     sealed = seal(pem_of(load_checked_pem(pem)), clients.binding(key))
     key.version, key.kid = sealed.version, sealed.kid
     key.wrapped_key, key.ciphertext = sealed.wrapped_key, sealed.ciphertext
     try:
         with transaction.atomic():
+            teams.locked(account.team)
             key.save(force_insert=True)
-            _record(actor, key, action, {"scopes": key.scopes, "fingerprint": key.fingerprint})
+            facts = {"scopes": key.scopes, "fingerprint": key.fingerprint}
+            _record(actor, key, "key.added" if is_tried else "key.generated", facts)
     except IntegrityError:
         raise KeyRefused("This key is stored already.") from None
     if found.limits is not None:
@@ -299,10 +306,32 @@ def _change(
 ) -> None:
     """Change a key that is in one of the allowed states now, with its audit row, or raise KeyRefused."""
     with transaction.atomic():
+        teams.locked(key.account.team)
         if not ApiKey.objects.filter(pk=key.pk, state__in=allowed).update(**columns):
             raise KeyRefused("The key was changed by somebody else meanwhile: look at the page again.")
         _record(actor, key, action, facts)
     key.refresh_from_db()
+
+
+def _accept(key: ApiKey, found: Probe) -> ApiKey:
+    """Note that the exchange accepts a key; a state or scopes that were others before are a change, with its entry."""
+    columns = _found(found)
+    with transaction.atomic():
+        teams.locked(key.account.team)
+        standing = ApiKey.objects.filter(pk=key.pk, state__in=[_State.ACTIVE, _State.UNCHECKED])
+        before = standing.values("state", "scopes").first()
+        if before is not None:
+            now = {"state": _State.ACTIVE.value, "scopes": columns.get("scopes", before["scopes"])}
+            standing.update(**columns, state=_State.ACTIVE)
+            if before != now:
+                _record(None, key, "key.probed", {"from": before, "to": now})
+    key.refresh_from_db()
+    return key
+
+
+def _why_not_used(key: ApiKey, what_stays: str) -> str:
+    said = "gave no answer about" if key.state == _State.UNCHECKED else "does not accept"
+    return f"The exchange {said} the key that it made: {what_stays}."
 
 
 def _refuse(key: ApiKey, reason: str) -> ApiKey:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
 
-from trading import audit, permissions
+from trading import audit, permissions, teams
 from trading.models import Membership, RiskLimit, Team
 from trading.permissions import Permission
 
@@ -69,22 +69,24 @@ def raises(before: OwnLimits | TeamLimits, after: OwnLimits | TeamLimits) -> boo
 def set_own(actor: User, *, membership: Membership, before: OwnLimits, after: OwnLimits) -> None:
     """Change a member's own limits from what the person saw. Raises LimitRefused, Http404 or PermissionDenied."""
     with transaction.atomic():
+        team = teams.locked(membership.team)
         is_own_lowering = membership.user_id == actor.pk and not raises(before, after)
         may = Permission.PLACE_ORDER if is_own_lowering else Permission.CHANGE_LIMITS
-        permissions.require(actor, membership.team, may)
+        permissions.require(actor, team, may)
         if membership.user_id == actor.pk and not is_own_lowering:
-            permissions.require(actor, membership.team, Permission.CHANGE_TEAM)
+            permissions.require(actor, team, Permission.CHANGE_TEAM)
         same = Membership.objects.filter(pk=membership.pk, **asdict(before))
         if not same.update(**asdict(after)):
             raise LimitRefused("Somebody else changed these limits meanwhile: look at the page again.")
         facts = {"user": membership.user.get_username(), "from": asdict(before), "to": asdict(after)}
-        audit.record("member.limits_changed", actor, team=membership.team, subject=membership, facts=facts)
+        audit.record("member.limits_changed", actor, team=team, subject=membership, facts=facts)
     membership.refresh_from_db()
 
 
 def set_team(actor: User, *, team: Team, environment: str, before: TeamLimits, after: TeamLimits) -> None:
     """Change a team's limits from what the person saw. Raises LimitRefused, Http404 or PermissionDenied."""
     with transaction.atomic():
+        team = teams.locked(team)
         permissions.require(actor, team, Permission.CHANGE_LIMITS)
         RiskLimit.objects.get_or_create(team=team, environment=environment)
         same = RiskLimit.objects.filter(team=team, environment=environment, **asdict(before))

@@ -1,14 +1,16 @@
 """An order's way out: intent, risk check, one request, and what came of it.
 
-The intent and its audit row are committed before anything is sent; `sending` is committed before the first byte
-leaves; the request goes out once, from here, never from a task. Whatever is not a clear answer is `unknown`: never
-"rejected", never sent again. What happens to it then is the business of `trading.reconcile`.
+The intent and its audit row are committed before anything is sent; `sending` is committed when the request's tokens
+are there and before it is signed, and so before its first byte leaves; it goes out once, from here, never from a task.
+Whatever is not a clear answer is `unknown`: never "rejected", never sent again. What happens to it then is the business
+of `trading.reconcile`.
 """
 
 from __future__ import annotations
 
 import logging
 import uuid
+from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
@@ -18,13 +20,13 @@ from django.utils import timezone
 from redis.exceptions import RedisError
 
 from markets import tops
-from markets.kalshi.errors import KalshiError, RateLimited, Rejected
+from markets.kalshi.errors import BadMessage, KalshiError, RateLimited, RefusedByUs, Rejected, Unavailable
 from markets.kalshi.messages import CreateOrder, OrderBookBody
 from markets.kalshi.rest import RestClient, walk
 from markets.models import Market
 from markets.tops import Top
 from trading import audit, clients, permissions, risk
-from trading.models import Account, ApiKey, Order, OrderState, Team, Word
+from trading.models import SEND_WITHIN, Account, ApiKey, Order, OrderState, Team, Word
 from trading.permissions import Permission
 from trading.risk import BadTicket, Refusal, Ticket
 
@@ -35,10 +37,10 @@ __all__ = ["BadTicket", "CannotCancel", "KeyReused", "NoKey", "Refusal", "Ticket
 
 logger = logging.getLogger(__name__)
 
-SEND_WITHIN = timedelta(seconds=5)
 CANCEL_AGAIN_AFTER = timedelta(seconds=5)  # the exchange's lists lag behind an acknowledged cancel
 CLOCKS_DIFFER = timedelta(minutes=1)
 SKEW_MOST_MS = 5_000  # of our clock and the exchange's; signatures and look-ups allow for less
+CLOCK_KEPT_SECONDS = 60.0  # how long a comparison of the two is relied on
 
 
 class KeyReused(Refusal):
@@ -53,8 +55,12 @@ class CannotCancel(Refusal):
     """There is nothing at the exchange to cancel."""
 
 
-class _TooLate(Exception):
-    """The moment to send has passed."""
+class _Stays(Exception):
+    """An order does not leave: why, for machines and for a person."""
+
+    def __init__(self, code: str, sentence: str) -> None:
+        super().__init__(code)
+        self.code, self.sentence = code, sentence
 
 
 # --- submit ----------------------------------------------------------------------------------------------
@@ -139,21 +145,19 @@ def _write_intent(
     order = _draft(actor, account, ticket, asked_at=asked_at)
     order.idempotency_key, order.body_hash = idempotency_key, digest
     order.save(force_insert=True)
-    audit.record(
-        "order.submitted",
-        actor,
-        team=team,
-        subject=order,
-        environment=order.environment,
-        facts={"words": ticket.direction.both_words(ticket.count), "ticker": ticket.ticker, "body_hash": digest},
-    )
+    facts = {"words": ticket.direction.both_words(ticket.count), "ticker": ticket.ticker, "body_hash": digest}
+    audit.record("order.submitted", actor, team=team, subject=order, environment=order.environment, facts=facts)
+    _clear_or_deny(actor, order, top)
+    return order, True
+
+
+def _clear_or_deny(actor: AbstractBaseUser, order: Order, top: Top | None) -> None:
     denials = risk.check(order, top, timezone.now())
     if denials:
-        first = denials[0]
-        order.advance(OrderState.DENIED, actor=actor, reason_code=first.code, reason_text=_sentences(denials))
+        text = " ".join(denial.sentence for denial in denials)
+        order.advance(OrderState.DENIED, actor=actor, reason_code=denials[0].code, reason_text=text)
     else:
         order.advance(OrderState.QUEUED, actor=actor)
-    return order, True
 
 
 def _draft(actor: AbstractBaseUser, account: Account, ticket: Ticket, *, asked_at: datetime) -> Order:
@@ -183,32 +187,56 @@ def _draft(actor: AbstractBaseUser, account: Account, ticket: Ticket, *, asked_a
     )
 
 
-def _sentences(denials: list[risk.Denial]) -> str:
-    return " ".join(denial.sentence for denial in denials)
-
-
 # --- send ------------------------------------------------------------------------------------------------
 
 
 def _send(order: Order, key: ApiKey) -> None:
-    """Send a cleared order once. Whatever stops it before `sending` lets it lapse."""
+    """Let one request leave and write down what came of it; anything but a clear answer is `unknown`.
+
+    Whatever stops it before `sending` was written has it lapse: it is certain that nothing was sent.
+    """
     try:
-        client = clients.rest_client(key, purpose="trade")
-    except clients.CannotUse as exc:
-        _lapse(order, "KEY_UNUSABLE", f"{exc} Nothing was sent.")
-        return
-    with client:
-        membership = permissions.membership_in(_actor(order), order.team)
-        if not permissions.may(membership, Permission.PLACE_ORDER):
-            _lapse(order, "PERMISSION_LOST", "The person may no longer trade: nothing was sent.")
-        elif risk.is_halted(order):
-            _lapse(order, "TRADING_HALTED", "Trading was halted before it left: nothing was sent.")
-        elif _is_late(order.created_at):
-            _lapse(order, "TOO_LATE", "It took too long to send: nothing was sent.")
-        elif abs(client.skew_ms) > SKEW_MOST_MS:
-            _lapse(order, "CLOCK_DIFFERS", "This computer's clock differs from the exchange's: nothing was sent.")
-        elif order.advance(OrderState.SENDING, sent_at=timezone.now()):
-            _request(order, client)
+        with clients.rest_client(key, purpose="trade") as client:
+            _compare_clocks(client)
+            ack = client.create_order(_wire(order), before_signing=partial(_leave, order))
+    except Exception as exc:
+        if order.state == OrderState.QUEUED:
+            _lapse(order, exc)
+        elif order.state == OrderState.SENDING:
+            _no_ack(order, client, exc)
+    else:
+        order.hear(Word.of_ack(ack, order))
+
+
+def _compare_clocks(client: RestClient) -> None:
+    """Raise where our clock and the exchange's differ, by a fresh answer: what an old one said need not hold any more.
+
+    Blocks for a request, unless one of the last minute found them to agree.
+    """
+    if client.clock_age_seconds > CLOCK_KEPT_SECONDS or abs(client.skew_ms) > SKEW_MOST_MS:
+        with suppress(Rejected, RateLimited, Unavailable, BadMessage):  # a refusal tells the time too
+            client.exchange_status()
+    if client.clock_age_seconds > CLOCK_KEPT_SECONDS:
+        raise _Stays("CLOCK_UNKNOWN", "The exchange did not tell its time: nothing was sent. Try again.")
+    if abs(client.skew_ms) > SKEW_MOST_MS:
+        raise _Stays("CLOCK_DIFFERS", "This computer's clock differs from the exchange's: nothing was sent.")
+
+
+def _leave(order: Order) -> None:
+    """Write `sending`, or raise: the last look before the signature, with which the order can be accepted."""
+    membership = permissions.membership_in(_actor(order), order.team)
+    if not permissions.may(membership, Permission.PLACE_ORDER):
+        raise _Stays("PERMISSION_LOST", "The person may no longer trade: nothing was sent.")
+    if risk.is_halted(order):
+        raise _Stays("TRADING_HALTED", "Trading was halted before it left: nothing was sent.")
+    if _is_late(order.created_at) or not order.advance(OrderState.SENDING, sent_at=timezone.now()):
+        raise _Stays("TOO_LATE", "It took too long to send: nothing was sent.")
+    if order.sent_at is None or _is_late(order.sent_at):  # writing it down took too long; `sending` stands
+        raise _Stays("TOO_LATE", "It took too long to send: nothing was sent.")
+
+
+def _is_late(since: datetime) -> bool:
+    return timezone.now() - since > SEND_WITHIN
 
 
 def _actor(order: Order) -> AbstractBaseUser:
@@ -216,33 +244,29 @@ def _actor(order: Order) -> AbstractBaseUser:
     return order.placed_by
 
 
-def _is_late(since: datetime) -> bool:
-    return timezone.now() - since > SEND_WITHIN
-
-
-def _lapse(order: Order, code: str, sentence: str) -> None:
+def _lapse(order: Order, exc: Exception) -> None:
+    """Write down why an order was not sent."""
+    if isinstance(exc, _Stays):
+        code, sentence = exc.code, exc.sentence
+    elif isinstance(exc, RateLimited):
+        code, sentence = "RATE_LIMITED", exc.sentence
+    elif isinstance(exc, RefusedByUs):
+        code, sentence = "KEY_UNUSABLE", f"{exc} Nothing was sent."
+    else:
+        logger.error("order %s was not sent: %s", order.pk, type(exc).__name__)
+        code, sentence = "NOT_SENT", "Something went wrong before it left: nothing was sent."
     order.advance(OrderState.LAPSED, reason_code=code, reason_text=sentence)
 
 
-def _request(order: Order, client: RestClient) -> None:
-    """Let one request leave and write down what came of it; anything but a clear answer is `unknown`."""
-    try:
-        ack = client.create_order(_wire(order), before_signing=partial(_check_in_time, order))
-    except Rejected as exc:
+def _no_ack(order: Order, client: RestClient, exc: Exception) -> None:
+    """Write down what came instead of the exchange's acknowledgement."""
+    if isinstance(exc, Rejected):
         _refused(order, client, exc)
-    except RateLimited as exc:
+    elif isinstance(exc, RateLimited):
         order.advance(OrderState.REJECTED, reason_code="RATE_LIMITED", reason_text=exc.sentence)
-    except Exception as exc:
+    else:
         logger.warning("order %s: no clear answer, %s", order.pk, type(exc).__name__)
         _unknown(order, "NO_ANSWER", "No clear answer came; the desk is finding out at the exchange what happened.")
-    else:
-        order.hear(Word.of_ack(ack, order))
-
-
-def _check_in_time(order: Order) -> None:
-    """Raise where the order's moment has passed while it waited: once its signature is made, it can be accepted."""
-    if order.sent_at is None or _is_late(order.sent_at):
-        raise _TooLate
 
 
 def _wire(order: Order) -> CreateOrder:
@@ -315,20 +339,32 @@ def _request_cancel(order: Order, key: ApiKey) -> None:
     """Send the cancel and read the order back; a lost answer leaves the request standing until the list tells."""
     try:
         with clients.rest_client(key, purpose="trade") as client:
-            try:
-                client.cancel_order(order.exchange_order_id or "", ticker=order.ticker)
-            except Rejected as exc:
-                # The same 404 comes for a canceled, an executed and an unknown order: only the list can tell.
-                if exc.status != 404:
-                    _cancel_refused(order, exc.sentence)
-                    return
-            _read_back(order, client)
+            if _send_cancel(order, client):
+                _read_back(order, client)
     except clients.CannotUse as exc:
         _cancel_refused(order, f"{exc} The cancel was not sent.")
-    except RateLimited as exc:
-        _cancel_refused(order, exc.sentence)
     except KalshiError as exc:
         logger.warning("order %s: no clear answer to a cancel, %s", order.pk, type(exc).__name__)
+
+
+def _send_cancel(order: Order, client: RestClient) -> bool:
+    """Send it once; False where it is certain that it did nothing, and why was written down."""
+    try:
+        client.cancel_order(order.exchange_order_id or "", ticker=order.ticker)
+    except Rejected as exc:
+        # The same 404 comes for a canceled, an executed and an unknown order: only the list can tell.
+        if exc.status == 404:
+            return True
+        _cancel_refused(order, exc.sentence)
+    except RateLimited as exc:
+        _cancel_refused(order, exc.sentence)
+    except RefusedByUs as exc:
+        _cancel_refused(order, f"{exc} The cancel was not sent.")
+    except Unavailable:
+        _cancel_refused(order, "The exchange could not be reached: the cancel was not sent. Try again.")
+    else:
+        return True
+    return False
 
 
 def _cancel_refused(order: Order, sentence: str) -> None:
@@ -336,6 +372,11 @@ def _cancel_refused(order: Order, sentence: str) -> None:
 
 
 def _read_back(order: Order, client: RestClient) -> None:
-    word = Word.of_order(client.order(order.exchange_order_id or "", ticker=order.ticker))
+    """Take what the exchange now says of it; where it does not answer, the cancel has left all the same."""
+    try:
+        word = Word.of_order(client.order(order.exchange_order_id or "", ticker=order.ticker))
+    except KalshiError as exc:
+        logger.warning("order %s could not be read after its cancel: %s", order.pk, type(exc).__name__)
+        return
     if word is not None:
         order.hear(word)

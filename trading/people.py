@@ -6,36 +6,32 @@ sockets close within seconds, because their right to be open is asked for again 
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
+from django.db.models import Count
 from django.utils import timezone
 
-from trading import audit, permissions, sessions
+from trading import audit, permissions, sessions, teams
 from trading.models import Invitation, LogInLink, Membership, Order, Team
-from trading.permissions import Permission
+from trading.permissions import Permission, needed
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
 Role = Membership.Role
-HIGH = frozenset({Role.OWNER, Role.ADMIN})  # only an owner gives and takes these
 
 
 class PeopleRefused(Exception):
     """Something about a person was refused; the text is one sentence for a person."""
 
 
-def needed(*roles: str) -> Permission:
-    """Return the permission that it takes to give or take these roles."""
-    return Permission.CHANGE_ADMINS if HIGH & set(roles) else Permission.CHANGE_MEMBERS
-
-
 def change_role(actor: User, *, membership: Membership, role: str) -> None:
     """Give a member another role. Raises PeopleRefused, Http404 or PermissionDenied."""
     before = membership.role
     with transaction.atomic():
-        team = _locked(membership.team)
+        team = teams.locked(membership.team)
         permissions.require(actor, team, needed(before, role))
         if role not in Role.values:
             raise PeopleRefused("There is no such role.")
@@ -62,7 +58,7 @@ def remove(actor: User, *, membership: Membership, handed_to: User | None) -> No
 def resume(actor: User, *, membership: Membership) -> None:
     """Let a paused member in again, in the same role. Raises PeopleRefused, Http404 or PermissionDenied."""
     with transaction.atomic():
-        team = _locked(membership.team)
+        team = teams.locked(membership.team)
         permissions.require(actor, team, needed(membership.role))
         _change(membership, {"is_active": False, "left_at": None}, is_active=True, handed_to=None)
         facts = {"user": membership.user.get_username(), "role": membership.role}
@@ -74,6 +70,17 @@ def working_orders(membership: Membership) -> list[Order]:
     away = Membership.objects.filter(team=membership.team, is_active=False, handed_to=membership.user)
     people = [membership.user_id, *away.values_list("user_id", flat=True)]
     return list(Order.objects.filter(team=membership.team, placed_by_id__in=people).open().order_by("created_at"))
+
+
+def working_counts(team: Team) -> Counter[int]:
+    """Return how many orders each person of a team looks after whose end is not known, by the person's id."""
+    orders = Order.objects.filter(team=team, placed_by__isnull=False).open().order_by()
+    placed = Counter(dict(orders.values_list("placed_by_id").annotate(Count("pk"))))
+    counted = Counter(placed)
+    away = Membership.objects.filter(team=team, is_active=False, handed_to__isnull=False)
+    for person, keeper in away.values_list("user_id", "handed_to_id"):
+        counted[keeper] += placed[person]
+    return counted
 
 
 def successors(membership: Membership) -> list[Membership]:
@@ -95,15 +102,16 @@ def check_not_last_owner(person: User) -> None:
 
 def record_lock(actor: User, *, person: User) -> None:
     """Write in the caller's transaction that an account was locked or unlocked; a locked one's sessions end."""
+    theirs = teams.lock_all_of(person, with_former=True)
     ended = 0 if person.is_active else sessions.end_all(person)
     facts = {"user": person.get_username(), "may_log_in": person.is_active, "sessions_ended": ended}
-    for membership in Membership.objects.select_related("team").filter(user=person).order_by("team_id"):
-        audit.record("person.locked", actor, team=membership.team, facts=facts)
+    for team in theirs:
+        audit.record("person.locked", actor, team=team, facts=facts)
 
 
 def _leave(actor: User, membership: Membership, action: str, *, handed_to: User | None, **columns: Any) -> None:
     with transaction.atomic():
-        team = _locked(membership.team)
+        team = teams.locked(membership.team)
         permissions.require(actor, team, needed(membership.role))
         if membership.user_id == actor.pk:
             raise PeopleRefused("Somebody else has to do this: nobody locks themselves out.")
@@ -139,11 +147,6 @@ def _end_ways_in(membership: Membership) -> int:
         return 0
     LogInLink.objects.filter(user=membership.user, used_at=None).delete()
     return sessions.end_all(membership.user)
-
-
-def _locked(team: Team) -> Team:
-    """Return the team's row, held until the transaction ends: two owners cannot remove each other at once."""
-    return Team.objects.select_for_update(no_key=True).get(pk=team.pk)
 
 
 def _change(membership: Membership, was: dict[str, Any], **columns: Any) -> None:

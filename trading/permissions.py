@@ -7,7 +7,7 @@ Being a superuser opens no door here.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeVar
@@ -48,6 +48,7 @@ class Permission(StrEnum):
 
 
 _P, _R = Permission, Membership.Role
+HIGH = frozenset({_R.OWNER, _R.ADMIN})  # only an owner gives and takes these
 _READS = frozenset({_P.SEE_ORDERS, _P.SEE_POSITIONS, _P.EXPORT_HISTORY, _P.SEE_KEYS})
 
 ALLOWS: Mapping[str, frozenset[Permission]] = MappingProxyType(
@@ -98,6 +99,11 @@ def other_teams(membership: Membership | None) -> list[Team]:
     return list(theirs.exclude(pk=membership.team_id).order_by("name"))
 
 
+def needed(*roles: str) -> Permission:
+    """Return the permission that it takes to give or take these roles."""
+    return Permission.CHANGE_ADMINS if HIGH & set(roles) else Permission.CHANGE_MEMBERS
+
+
 def may(membership: Membership | None, permission: Permission) -> bool:
     """Say whether a membership allows something; for buttons, never instead of a door."""
     if membership is None or not membership.is_active or permission not in ALLOWS.get(membership.role, frozenset()):
@@ -108,21 +114,28 @@ def may(membership: Membership | None, permission: Permission) -> bool:
 
 def may_cancel(membership: Membership | None, order: Order) -> bool:
     """Say whether a membership allows to cancel this order: one's own, or anybody's."""
-    if membership is None or membership.team_id != order.team_id:
-        return False
-    if may(membership, Permission.CANCEL_ANY_ORDER):
-        return True
-    return may(membership, Permission.CANCEL_OWN_ORDER) and _looks_after(membership, order)
+    return bool(cancelable_by(membership, [order]))
 
 
-def _looks_after(membership: Membership, order: Order) -> bool:
-    """Say whether an order is one's own, or was handed over by somebody who is away."""
-    if order.placed_by_id == membership.user_id:
-        return True
-    if order.placed_by_id is None:
-        return False
-    away = Membership.objects.filter(team_id=order.team_id, user_id=order.placed_by_id, is_active=False)
-    return away.filter(handed_to_id=membership.user_id).exists()
+def cancelable_by(membership: Membership | None, orders: Iterable[Order]) -> set[uuid.UUID]:
+    """Return which of some orders a membership allows to cancel. Blocks for at most one query."""
+    if membership is None:
+        return set()
+    of_team = [order for order in orders if order.team_id == membership.team_id]
+    if not may(membership, Permission.CANCEL_ANY_ORDER):
+        if not may(membership, Permission.CANCEL_OWN_ORDER):
+            return set()
+        own = {membership.user_id}
+        if any(order.placed_by_id not in own for order in of_team):
+            own |= _handed_to(membership)
+        of_team = [order for order in of_team if order.placed_by_id in own]
+    return {order.pk for order in of_team}
+
+
+def _handed_to(membership: Membership) -> set[int]:
+    """Return the people who are away and have handed their orders to this one."""
+    away = Membership.objects.filter(team_id=membership.team_id, handed_to_id=membership.user_id, is_active=False)
+    return set(away.values_list("user_id", flat=True))
 
 
 def require(user: AbstractBaseUser | AnonymousUser, team: Team, permission: Permission) -> Membership:
@@ -157,11 +170,14 @@ def get_account(
 def get_order(
     user: AbstractBaseUser | AnonymousUser, pk: uuid.UUID | str, permission: Permission = Permission.SEE_ORDERS
 ) -> Order:
-    """Return an order of a team the person is in; Http404 for all others, and for none.
+    """Return an order of the team the person acts in; Http404 for all others, and for none.
 
-    `CANCEL_OWN_ORDER` asks for what this order needs: one's own, or the right to cancel anybody's.
+    `CANCEL_OWN_ORDER` asks for what this order needs: one's own, or the right to cancel anybody's. To cancel, any team
+    the person is in will do: an order is taken out of the market by whoever may, whatever their page shows.
     """
-    order = _one_of_a_team_of(user, Order.objects.select_related("team", "account", "placed_by"), pk, "team")
+    orders = Order.objects.select_related("team", "account", "placed_by")
+    is_cancel = permission == Permission.CANCEL_OWN_ORDER
+    order = _one_of_a_team_of(user, orders, pk, "team") if is_cancel else _one_of_the_team_of(user, orders, pk, "team")
     if permission != Permission.CANCEL_OWN_ORDER:
         require(user, order.team, permission)
     elif not may_cancel(membership_in(user, order.team), order):
@@ -172,9 +188,9 @@ def get_order(
 def get_key(
     user: AbstractBaseUser | AnonymousUser, pk: uuid.UUID | str, permission: Permission = Permission.SEE_KEYS
 ) -> ApiKey:
-    """Return a key of a team the person is in; Http404 for all others, and for none."""
+    """Return a key of the team the person acts in; Http404 for all others, and for none."""
     keys = ApiKey.objects.select_related("account__team").exclude(state=ApiKey.State.REMOVED)
-    key = _one_of_a_team_of(user, keys, pk, "account__team")
+    key = _one_of_the_team_of(user, keys, pk, "account__team")
     require(user, key.account.team, permission)
     return key
 
@@ -182,8 +198,8 @@ def get_key(
 def get_member(
     user: AbstractBaseUser | AnonymousUser, pk: int, permission: Permission = Permission.SEE_ORDERS
 ) -> Membership:
-    """Return a membership of a team the person is in; Http404 for all others, and for none."""
-    member = _one_of_a_team_of(user, Membership.objects.select_related("team", "user"), pk, "team")
+    """Return a membership of the team the person acts in; Http404 for all others, and for none."""
+    member = _one_of_the_team_of(user, Membership.objects.select_related("team", "user"), pk, "team")
     require(user, member.team, permission)
     return member
 
@@ -191,13 +207,23 @@ def get_member(
 def get_invitation(
     user: AbstractBaseUser | AnonymousUser, pk: uuid.UUID, permission: Permission = Permission.CHANGE_MEMBERS
 ) -> Invitation:
-    """Return an invitation into a team the person is in; Http404 for all others, and for none."""
-    invitation = _one_of_a_team_of(user, Invitation.objects.select_related("team", "invited_by"), pk, "team")
+    """Return an invitation into the team the person acts in; Http404 for all others, and for none."""
+    invitation = _one_of_the_team_of(user, Invitation.objects.select_related("team", "invited_by"), pk, "team")
     require(user, invitation.team, permission)
     return invitation
 
 
 Row = TypeVar("Row", bound=Model)
+
+
+def _one_of_the_team_of(
+    user: AbstractBaseUser | AnonymousUser, rows: QuerySet[Row], pk: uuid.UUID | str | int, team: str
+) -> Row:
+    """Return a row of the team the person acts in: of no other was it asked whether they need a second factor."""
+    membership = current_membership(user)
+    if membership is None:
+        raise Http404
+    return _one_of_a_team_of(user, rows.filter(**{team: membership.team_id}), pk, team)
 
 
 def _one_of_a_team_of(

@@ -1,4 +1,4 @@
-"""The exchange's orders and fills become our rows, whichever way they are told and however often.
+"""An account is brought up to what the exchange has, and what became of an unknown order is found out.
 
 A look-up that fails changes nothing: only a complete, well-formed answer does. An unknown order exists as soon as any
 list or stream carries our id; it was not placed only when, after the last moment at which the exchange could still
@@ -8,30 +8,24 @@ have accepted it, three complete scans did not contain it. What remains open aft
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime, timedelta
-from decimal import Decimal
-from functools import partial
+from collections.abc import Iterator
+from datetime import datetime, timedelta
 from itertools import groupby
 
-from django.db import IntegrityError, transaction
-from django.db.models import Q, QuerySet, Sum
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from markets.kalshi.errors import BadMessage, KalshiError, RateLimited, RefusedByUs, Rejected
-from markets.kalshi.messages import FillBody, FillTick, OrderBody, UserOrder
-from markets.kalshi.prices import Direction
+from markets.kalshi.messages import FillBody, OrderBody
 from markets.kalshi.rest import RestClient, walk
-from markets.lookback import keep_around
-from markets.models import Market
-from trading import audit
-from trading.models import Account, DeskEvent, Fill, Order, OrderState, Word
+from trading import positions
+from trading.booking import book_together, hear, traded_at
+from trading.models import SEND_WITHIN, Account, Fill, Order, OrderState
 
 logger = logging.getLogger(__name__)
 
-SEND_WITHIN = timedelta(seconds=5)
 ANSWER_WITHIN = timedelta(seconds=30)
-# A signed request is accepted for 60 s; our own budget may hold it for seconds before it is signed, lists lag too.
+# A signed request is accepted for 60 s, and the lists lag.
 ACCEPTED_WITHIN = timedelta(seconds=70)
 BETWEEN_SCANS = timedelta(seconds=5)
 SCANS_NEEDED = 3
@@ -39,192 +33,7 @@ PATIENCE = timedelta(minutes=15)
 OVERLAP = timedelta(minutes=10)  # of one comparison with the one before; our clocks need not agree
 CLAIM = timedelta(seconds=60)
 FILLS_AT_ONCE = 50  # in one transaction, so that a first comparison does not wait for the disk at each
-ZERO = Decimal(0)
-
-
-# --- one order, one fill -----------------------------------------------------------------------------------
-
-
-def hear(account: Account, said: OrderBody | UserOrder) -> None:
-    """Take the exchange's word about one order of an account; an order that nobody here placed is adopted."""
-    word = Word.of_order(said)
-    if word is None:
-        return
-    order = _find(account, said.order_id, said.client_order_id)
-    if order is None:
-        _adopt(account, said, word)
-    elif order.hear(word):
-        _link_fills(order)
-    else:
-        _contradict(order, said, word)
-
-
-def book(account: Account, said: FillBody | FillTick) -> bool:
-    """Book a fill once, and let its order hear of it; return whether it was new."""
-    return book_together(account, [said]) == 1
-
-
-def book_together(account: Account, fills: Sequence[FillBody | FillTick]) -> int:
-    """Book fills of one order with one commit; return how many were new."""
-    first = fills[0]
-    order = _find(account, first.order_id, first.client_order_id if isinstance(first, FillTick) else None)
-    try:
-        with transaction.atomic():
-            return _write_fills(account, {said.trade_id: said for said in fills}, order)
-    except IntegrityError:
-        # Another process was faster with at least one of them.
-        return 0 if len(fills) == 1 else sum(book_together(account, [said]) for said in fills)
-
-
-def _find(account: Account, exchange_order_id: str, client_order_id: str | None) -> Order | None:
-    """Return our row of an order: by the exchange's id, else by our own."""
-    orders = Order.objects.select_related("team", "placed_by").filter(account=account)
-    found = orders.filter(exchange_order_id=exchange_order_id).first()
-    if found is None and client_order_id:
-        found = orders.filter(client_order_id=client_order_id, exchange_order_id=None).first()
-    return found
-
-
-def _adopt(account: Account, said: OrderBody | UserOrder, word: Word, *, with_client_id: bool = True) -> None:
-    """Make a row of an order that was placed elsewhere. Its first state is what the exchange says."""
-    order = _external(account, said, word)
-    order.client_order_id = said.client_order_id or None if with_client_id else None
-    try:
-        with transaction.atomic():
-            order.save(force_insert=True)
-            _record("order.adopted", order, state=word.state, count=order.count, price=order.price)
-            DeskEvent.append(DeskEvent.Kind.ORDER, order, team_id=account.team_id, environment=account.environment)
-    except IntegrityError:
-        # Another process was faster; what it wrote may be older than what we were told.
-        if known := _find(account, said.order_id, None):
-            known.hear(word)
-        elif with_client_id:  # which stands on another order of the exchange: this one has to be seen as well
-            _adopt(account, said, word, with_client_id=False)
-        return
-    _link_fills(order)
-
-
-def _external(account: Account, said: OrderBody | UserOrder, word: Word) -> Order:
-    direction = Direction.from_wire(said.book_side, said.yes_price, side="yes" if said.book_side == "bid" else "no")
-    market = Market.objects.filter(environment=account.environment, ticker=said.ticker).first()
-    order = Order(
-        environment=account.environment,
-        team_id=account.team_id,
-        account=account,
-        is_external=True,
-        ticker=said.ticker,
-        event_ticker=market.event_ticker if market else "",
-        action=direction.action,
-        side=direction.side,
-        price=direction.price,
-        count=said.initial or said.filled + said.remaining,
-        wire_side=said.book_side,
-        wire_price=said.yes_price,
-        exchange_order_id=said.order_id,
-        state=word.state,
-        reason_code=word.reason_code,
-        reason_text=word.reason_text,
-        filled=word.filled,
-        remaining=word.remaining,
-        fees=word.fees or ZERO,
-        created_at=_placed_at(said),
-    )
-    if word.average_wire_price is not None:
-        order.average_price = order.on_own_side(word.average_wire_price)
-    return order
-
-
-def _placed_at(said: OrderBody | UserOrder) -> datetime:
-    if isinstance(said, OrderBody):
-        return said.created_at or timezone.now()
-    return timezone.now() if said.created_ms is None else datetime.fromtimestamp(said.created_ms / 1000, UTC)
-
-
-def _contradict(order: Order, said: OrderBody | UserOrder, word: Word) -> None:
-    """Show an order that, by our rows, cannot be there: ours keeps its state, the exchange's gets a row of its own."""
-    logger.error("order %s is %s, but the exchange has it as %s", order.pk, order.state, said.order_id)
-    text = f"The exchange has this order after all, as {said.order_id}: see the order placed elsewhere."
-    order.note("contradicted", reason_code="CONTRADICTED", reason_text=text)
-    _adopt(order.account, said, word, with_client_id=False)
-
-
-def _write_fills(account: Account, fills: dict[str, FillBody | FillTick], order: Order | None) -> int:
-    if order is not None:
-        order = Order.objects.select_for_update(of=("self",)).select_related("team", "placed_by").get(pk=order.pk)
-    known = set(Fill.objects.filter(account=account, trade_id__in=fills).values_list("trade_id", flat=True))
-    new = Fill.objects.bulk_create(_fill(account, said, order) for key, said in fills.items() if key not in known)
-    if not new:
-        return 0
-    if order is not None:
-        _let_hear(order, new[0].exchange_order_id)
-    audit.record(
-        "fill.booked",
-        None,
-        team=account.team,
-        subject=order or account,
-        environment=account.environment,
-        facts={"fills": [{"trade": fill.trade_id, "count": fill.count, "price": fill.wire_price} for fill in new]},
-    )
-    DeskEvent.append(DeskEvent.Kind.FILL, *new, team_id=account.team_id, environment=account.environment)
-    _keep_books(account.environment, new)
-    return len(new)
-
-
-def _keep_books(environment: str, fills: Sequence[Fill]) -> None:
-    """Have the books around the fills kept; a failure of that is no failure of ours."""
-    times: dict[str, list[int]] = {}
-    for fill in fills:
-        times.setdefault(fill.ticker, []).append(int(fill.traded_at.timestamp() * 1000))
-    for ticker, at in times.items():
-        kept = partial(keep_around, environment, ticker, first_ms=min(at), last_ms=max(at))
-        transaction.on_commit(kept, robust=True)
-
-
-def _fill(account: Account, said: FillBody | FillTick, order: Order | None) -> Fill:
-    return Fill(
-        environment=account.environment,
-        team_id=account.team_id,
-        account=account,
-        order=order,
-        trade_id=said.trade_id,
-        exchange_order_id=said.order_id,
-        ticker=said.ticker,
-        wire_side=said.book_side,
-        wire_price=said.yes_price,
-        count=said.count,
-        fee=said.fee,
-        is_taker=said.is_taker,
-        traded_at=_traded_at(said),
-    )
-
-
-def _traded_at(said: FillBody | FillTick) -> datetime:
-    if isinstance(said, FillBody):
-        return said.created_at or timezone.now()
-    return timezone.now() if said.ts_ms is None else datetime.fromtimestamp(said.ts_ms / 1000, UTC)
-
-
-def _let_hear(order: Order, exchange_order_id: str) -> None:
-    """Let an order know what its booked fills add up to: they prove that it exists, and may prove its end."""
-    filled = order.fills.aggregate(total=Sum("count"))["total"] or ZERO
-    if filled <= order.filled and order.exchange_order_id:
-        return
-    is_all = filled >= order.count
-    if not is_all and order.time_in_force != Order.TimeInForce.GOOD_TILL_CANCELED and not order.is_terminal:
-        return  # the rest is gone already or about to go: that the exchange itself will say
-    state = OrderState.EXECUTED if is_all else OrderState.RESTING
-    order.hear(Word(exchange_order_id, state, filled, max(ZERO, order.count - filled)))
-
-
-def _link_fills(order: Order) -> None:
-    """Give an order the fills that came before we knew its id at the exchange."""
-    strays = Fill.objects.filter(account=order.account_id, exchange_order_id=order.exchange_order_id, order=None)
-    if strays.update(order=order):
-        _let_hear(order, order.exchange_order_id or "")
-
-
-def _record(action: str, order: Order, **facts: object) -> None:
-    audit.record(action, None, team=order.team, subject=order, environment=order.environment, facts=facts)
+CANCELED_WITHIN = timedelta(seconds=5)  # what is listed as resting so long after a cancel was not canceled by it
 
 
 # --- a whole account -----------------------------------------------------------------------------------------
@@ -251,9 +60,9 @@ def compare(account: Account, client: RestClient) -> None:
     began_at = timezone.now()
     since = None if account.reconciled_at is None else account.reconciled_at - OVERLAP
     try:
-        _compare_orders(account, client, since)
-        for fills in _new_fills(account, client, since):
-            book_together(account, fills)
+        _compare_orders(account, client, since, began_at=began_at)
+        min_ts = client.seconds_there(since) if since else None
+        _book_new(account, list(walk(lambda cursor: client.fills(min_ts=min_ts, cursor=cursor))))
     except KalshiError as exc:
         note_failure(account.pk, exc)
         raise
@@ -274,18 +83,27 @@ def note_failure(account_id: int, exc: KalshiError) -> None:
     Account.objects.filter(pk=account_id).update(reconcile_error=sentence[:200])
 
 
-def _compare_orders(account: Account, client: RestClient, since: datetime | None) -> None:
-    seen: set[str] = set()
+def _compare_orders(account: Account, client: RestClient, since: datetime | None, *, began_at: datetime) -> None:
     listed = [*walk(lambda cursor: client.orders(status="resting", cursor=cursor))]
     min_ts = client.seconds_there(since) if since else None
     listed += walk(lambda cursor: client.orders(min_ts=min_ts, cursor=cursor))
     for body in listed:
-        seen.add(body.order_id)
         if _is_news(account, body):
             hear(account, body)
-    resting = Order.objects.filter(account=account, state=OrderState.RESTING).exclude(exchange_order_id__in=seen)
-    for order in resting:
-        _read_again(account, client, order)
+    said = {body.order_id: body.status for body in listed}  # the later list's, where both have it
+    for order in Order.objects.filter(account=account, state=OrderState.RESTING):
+        if order.exchange_order_id not in said:
+            _read_again(account, client, order)
+        elif said[order.exchange_order_id] == OrderState.RESTING:
+            _end_wish(order, began_at)
+
+
+def _end_wish(order: Order, listed_at: datetime) -> None:
+    """Take back that a cancel is on its way, where a list from long enough after it still has the order resting."""
+    if order.cancel_requested_at is None or listed_at - order.cancel_requested_at <= CANCELED_WITHIN:
+        return
+    text = "The cancel was not carried out: the order still rests at the exchange. Cancel it again."
+    order.note("cancel_not_done", cancel_requested_at=None, reason_code="CANCEL_NOT_DONE", reason_text=text)
 
 
 def _is_news(account: Account, body: OrderBody) -> bool:
@@ -309,12 +127,16 @@ def _read_again(account: Account, client: RestClient, order: Order) -> None:
         logger.warning("order %s rests here, and the exchange does not show it: %s", order.pk, exc)
 
 
-def _new_fills(account: Account, client: RestClient, since: datetime | None) -> Iterator[list[FillBody]]:
-    """Return what is not booked, in the order of the trades, orders apart and a few at a time."""
-    min_ts = client.seconds_there(since) if since else None
-    listed = list(walk(lambda cursor: client.fills(min_ts=min_ts, cursor=cursor)))
+def _book_new(account: Account, listed: list[FillBody]) -> None:
+    for fills in _not_booked(account, listed):
+        book_together(account, fills)
+    positions.count_anew(account)
+
+
+def _not_booked(account: Account, listed: list[FillBody]) -> Iterator[list[FillBody]]:
+    """Return what is new in a list of fills, in the order of the trades, orders apart and a few at a time."""
     known = set(Fill.objects.filter(account=account).values_list("trade_id", flat=True)) if listed else set()
-    new = sorted((fill for fill in listed if fill.trade_id not in known), key=_traded_at)
+    new = sorted((fill for fill in listed if fill.trade_id not in known), key=traded_at)
     for _, of_order in groupby(sorted(new, key=lambda fill: fill.order_id), key=lambda fill: fill.order_id):
         fills = list(of_order)
         yield from (fills[at : at + FILLS_AT_ONCE] for at in range(0, len(fills), FILLS_AT_ONCE))
@@ -345,8 +167,7 @@ def resolve(account: Account, client: RestClient) -> None:
             hear(account, body)
         elif status.exchange_active and status.trading_active:
             _count_scan(order, began_at)
-    for fill in fills:
-        book(account, fill)
+    _book_new(account, fills)
 
 
 def _open_questions(account: Account) -> QuerySet[Order]:

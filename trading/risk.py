@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+from django.db.models import Sum
+
 from markets.kalshi.prices import (
     Action,
     Direction,
@@ -27,13 +29,16 @@ from markets.kalshi.prices import (
 from markets.models import Market
 from markets.tops import Top
 from trading import positions
-from trading.models import Membership, Order, OrderState, RiskLimit, TradingState
+from trading.models import Account, Membership, Order, OrderState, RiskLimit, TradingState
+from trading.models.orders import OrderQuerySet
 
 ZERO, ONE = Decimal(0), Decimal(1)
+STEP = Decimal("0.01")  # of a count
 FRESH_MS = 3_000
 RECONCILED_WITHIN = timedelta(minutes=2)
 MINUTE = timedelta(minutes=1)
 BELIEVED = frozenset({"LIVE", "POLLED"})
+Held = dict[str, positions.Position]
 
 
 class Refusal(Exception):
@@ -103,13 +108,14 @@ def check(order: Order, top: Top | None, now: datetime) -> list[Denial]:
     `top` is the newest top of its book, or None where none could be had. Call it under the team's lock, in the
     transaction that clears the order. Blocks for a handful of queries.
     """
+    held = positions.expected(order.account, now)
     market = Market.objects.filter(environment=order.environment, ticker=order.ticker).first()
-    denials = [*_trading(order, now), *_market(order, market)]
+    denials = [*_trading(order, held, now), *_market(order, market)]
     if market is not None:
         denials += _price_on_grid(order, market)
     if denials:
         return denials
-    return [*_book(order, top, now), *_limits(order, top, now)]
+    return [*_book(order, top, now), *_limits(order, top, held, now)]
 
 
 def cents(price: Decimal) -> str:
@@ -126,12 +132,12 @@ def is_halted(order: Order) -> bool:
     return halted.filter(team=order.team_id, environment=order.environment).exists()
 
 
-def _trading(order: Order, now: datetime) -> Iterator[Denial]:
+def _trading(order: Order, held: Held, now: datetime) -> Iterator[Denial]:
     state = TradingState.objects.filter(team=order.team, environment=order.environment).first()
     if state is not None and state.state == TradingState.State.HALTED:
         why = f" ({state.reason})" if state.reason else ""
         yield Denial("TRADING_HALTED", f"Trading of this team is halted{why}; an owner can lift the halt.")
-    if state is not None and state.state == TradingState.State.REDUCING and _opening(order, now) > 0:
+    if state is not None and state.state == TradingState.State.REDUCING and _opening(order, held) > 0:
         yield Denial("TRADING_REDUCING", "Only orders that make a position smaller are allowed at present.")
     compared_at = order.account.reconciled_at
     if compared_at is None or now - compared_at > RECONCILED_WITHIN:
@@ -177,14 +183,14 @@ def _book(order: Order, top: Top | None, now: datetime) -> Iterator[Denial]:
         yield Denial("BOOK_STALE", "The book is not known well enough at this moment; try again when it is LIVE.")
 
 
-def _limits(order: Order, top: Top | None, now: datetime) -> Iterator[Denial]:
+def _limits(order: Order, top: Top | None, held: Held, now: datetime) -> Iterator[Denial]:
     limit = RiskLimit.objects.filter(team=order.team, environment=order.environment).first()
     if limit is None:
         yield Denial("LIMITS_NOT_SET", "No limits are set for this team here, and without limits nothing is sent.")
         return
     yield from _collar(order, top, limit)
     yield from _rate(order, limit, now)
-    yield from _exposure(order, limit, now)
+    yield from _exposure(order, limit, held, now)
 
 
 def _collar(order: Order, top: Top | None, limit: RiskLimit) -> Iterator[Denial]:
@@ -225,28 +231,48 @@ class _Leg:
     count: Decimal
 
 
-def _leg(order: Order) -> _Leg:
-    price = order.wire_price if order.wire_side == "bid" else ONE - order.wire_price
-    return _Leg(order.wire_side, price, order.remaining)
+Legs = dict[str, list[_Leg]]  # by ticker
 
 
-def _exposure(order: Order, limit: RiskLimit, now: datetime) -> Iterator[Denial]:
-    held = positions.expected(order.account, now)
-    legs: dict[str, list[_Leg]] = {}
-    for other in Order.objects.filter(account=order.account).at_risk():
-        legs.setdefault(other.ticker, []).append(_leg(other))
+def exposure(account: Account, now: datetime) -> tuple[Held, Decimal]:
+    """Return what the account holds, and the most in dollars that its open orders may cost beyond it.
+
+    These are the numbers that the exposure limit is compared with. Blocks for three queries.
+    """
+    held = positions.expected(account, now)
+    return held, _open_cost(held, _open_legs(Order.objects.filter(account=account)))
+
+
+def _open_legs(orders: OrderQuerySet) -> Legs:
+    """Return what open orders may still buy, those of one price together: nothing below can tell them apart."""
+    legs: Legs = {}
+    prices = orders.at_risk().order_by().values_list("ticker", "wire_side", "wire_price")
+    for ticker, side, price, count in prices.annotate(Sum("remaining")):
+        legs.setdefault(ticker, []).append(_leg(side, price, count.quantize(STEP)))  # SQLite adds as floats
+    return legs
+
+
+def _leg(wire_side: str, wire_price: Decimal, count: Decimal) -> _Leg:
+    return _Leg(wire_side, wire_price if wire_side == "bid" else ONE - wire_price, count)
+
+
+def _open_cost(held: Held, legs: Legs) -> Decimal:
+    return sum((_cost_beyond(_net(held, ticker), of_market) for ticker, of_market in legs.items()), ZERO)
+
+
+def _exposure(order: Order, limit: RiskLimit, held: Held, now: datetime) -> Iterator[Denial]:
+    legs = _open_legs(Order.objects.filter(account=order.account))
     here, net = legs.setdefault(order.ticker, []), _net(held, order.ticker)
     cost_before, worst_before = _cost_beyond(net, here), _worst_position(net, here)
-    here.append(_leg(order))
+    here.append(_leg(order.wire_side, order.wire_price, order.remaining))
     cost, worst = _cost_beyond(net, here) - cost_before, _worst_position(net, here)
     # An order that makes nothing larger passes, however far over a limit the team is: it leads out.
     if cost > limit.max_order_cost:
         yield _over("ORDER_COST", f"This order would cost {dollars(cost)}", dollars(limit.max_order_cost))
     if worst > max(worst_before, limit.max_position):
-        said = f"{plain(worst)} contracts of this market might be held"
-        yield _over("POSITION", said, plain(limit.max_position))
-    exposed = sum((position.cost for position in held.values()), ZERO)
-    exposed += sum((_cost_beyond(_net(held, ticker), open_legs) for ticker, open_legs in legs.items()), ZERO)
+        said = f"{contracts(worst)} contracts of this market might be held"
+        yield _over("POSITION", said, contracts(limit.max_position))
+    exposed = sum((position.cost for position in held.values()), _open_cost(held, legs))
     if cost > 0 and exposed > limit.max_exposure:
         yield _over("EXPOSURE", f"{dollars(exposed)} would be at risk in all", dollars(limit.max_exposure))
     yield from _own_limits(order, cost, now)
@@ -262,7 +288,7 @@ def _own_limits(order: Order, cost: Decimal, now: datetime) -> Iterator[Denial]:
         said = f"This order would cost {dollars(cost)}"
         yield _over_own("OWN_ORDER_COST", said, dollars(person.max_order_cost))
     if person.max_working_cost is not None and cost > 0:
-        working = sum((leg.count * leg.price for leg in map(_leg, own.at_risk())), cost)
+        working = sum((leg.count * leg.price for legs in _open_legs(own).values() for leg in legs), cost)
         if working > person.max_working_cost:
             said = f"Your working orders would cost {dollars(working)} together"
             yield _over_own("OWN_WORKING_COST", said, dollars(person.max_working_cost))
@@ -281,13 +307,13 @@ def _over(what: str, said: str, limit: str) -> Denial:
     return Denial(f"{what}_LIMIT", f"{said}; the limit is {limit}.")
 
 
-def _net(held: dict[str, positions.Position], ticker: str) -> Decimal:
+def _net(held: Held, ticker: str) -> Decimal:
     return held[ticker].net if ticker in held else ZERO
 
 
-def _opening(order: Order, now: datetime) -> Decimal:
+def _opening(order: Order, held: Held) -> Decimal:
     """Return how many contracts of an order would make the position larger, with all that is open already."""
-    net = _net(positions.expected(order.account, now), order.ticker)
+    net = _net(held, order.ticker)
     others = Order.objects.filter(account=order.account, ticker=order.ticker, wire_side=order.wire_side).at_risk()
     closing = max(ZERO, -net if order.wire_side == "bid" else net)
     free = max(ZERO, closing - sum((other.remaining for other in others), ZERO))
@@ -315,6 +341,12 @@ def _worst_position(net: Decimal, legs: list[_Leg]) -> Decimal:
 def dollars(amount: Decimal) -> str:
     """Return money for a person: $1,234.50."""
     return f"${amount:,.2f}"
+
+
+def contracts(count: Decimal) -> str:
+    """Return a count for a person: 1,250 or 2.5."""
+    whole, point, rest = plain(count).partition(".")
+    return f"{int(whole):,}{point}{rest}"
 
 
 # --- what cannot be written down ---------------------------------------------------------------------------

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
@@ -16,11 +18,16 @@ from allauth.account.adapter import get_adapter
 from allauth.account.authentication import get_authentication_records
 from allauth.account.signals import password_changed
 from allauth.mfa.models import Authenticator
-from allauth.mfa.signals import authenticator_added, authenticator_removed, authenticator_reset
+from allauth.mfa.signals import (
+    authentication_failed,
+    authenticator_added,
+    authenticator_removed,
+    authenticator_reset,
+)
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.models import User
-from django.contrib.auth.signals import user_logged_in, user_login_failed
+from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
 from django.contrib.sessions.models import Session
 from django.core.exceptions import ImproperlyConfigured, PermissionDenied
 from django.db import transaction
@@ -32,7 +39,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.deprecation import MiddlewareMixin
 
-from trading import audit
+from trading import audit, origin, teams
 from trading.models import ApiKey, DeskSession, Membership, Team
 
 if TYPE_CHECKING:
@@ -47,7 +54,21 @@ LOCKED = "Trading is locked after 30 minutes without you: confirm that it is you
 
 
 class DeskSessions(MiddlewareMixin):
-    """Puts the session's team on the person, and notes when a person last did something here."""
+    """Puts the session's team on the person, notes when a person last did something here, and tells the record where
+    each request comes from.
+    """
+
+    def __call__(self, request: HttpRequest) -> Any:
+        """Serve a request, in one thread or on the event loop."""
+        if self.async_mode:
+            return self.__acall__(request)
+        with origin.asked_of(partial(_came_from, request)):
+            return super().__call__(request)
+
+    async def __acall__(self, request: HttpRequest) -> Any:
+        """Serve a request on the event loop."""
+        with origin.asked_of(partial(_came_from, request)):
+            return await super().__acall__(request)
 
     def process_request(self, request: HttpRequest) -> None:
         """Look at each request; what scripts fetch by themselves is no sign of a person."""
@@ -66,6 +87,11 @@ class DeskSessions(MiddlewareMixin):
         if before and key and before != key and not DeskSession.objects.filter(session_key=key).exists():
             DeskSession.objects.filter(session_key=before, user_id=request.user.pk or 0).update(session_key=key)
         return response
+
+
+def _came_from(request: HttpRequest) -> origin.Origin:
+    said = {"ip": address_of(request), "session": origin.hashed(request.session.session_key)}
+    return {name: value for name, value in said.items() if value}
 
 
 def touch(request: HttpRequest) -> None:
@@ -129,16 +155,29 @@ def proof_url(request: HttpRequest, *, back_to: str) -> str:
 
 def has_second_factor(user: AbstractBaseUser | AnonymousUser) -> bool:
     """Say whether a log-in of this person asks for more than a password."""
-    kinds = [Authenticator.Type.TOTP, Authenticator.Type.WEBAUTHN]
-    return user.is_authenticated and Authenticator.objects.filter(user_id=user.pk, type__in=kinds).exists()
+    return user.is_authenticated and user.pk in with_second_factor({user.pk})
 
 
 def lacks_second_factor(user: AbstractBaseUser | AnonymousUser, team: Team) -> bool:
     """Say whether a person has to set up a second factor first: real money can be moved with a key of the team."""
+    return bool(lacking_second_factor({(user.pk, team.pk)}))
+
+
+def lacking_second_factor(members: Collection[tuple[Any, uuid.UUID]]) -> set[tuple[Any, uuid.UUID]]:
+    """Return those pairs of person and team of which that is so, by two queries at most."""
     if settings.ENVIRONMENT != "production":
-        return False
-    usable = ApiKey.objects.filter(account__team=team, environment="production", state=ApiKey.State.ACTIVE)
-    return usable.exists() and not has_second_factor(user)
+        return set()
+    usable = ApiKey.objects.filter(environment="production", state=ApiKey.State.ACTIVE)
+    teams = set(usable.filter(account__team__in={team for _, team in members}).values_list("account__team", flat=True))
+    asked = {(person, team) for person, team in members if team in teams}
+    safe = with_second_factor({person for person, _ in asked}) if asked else set()
+    return {(person, team) for person, team in asked if person not in safe}
+
+
+def with_second_factor(user_ids: Collection[Any]) -> set[Any]:
+    """Return which of these people, by their ids, prove a second factor when they log in."""
+    kinds = [Authenticator.Type.TOTP, Authenticator.Type.WEBAUTHN]
+    return set(Authenticator.objects.filter(user__in=user_ids, type__in=kinds).values_list("user", flat=True))
 
 
 def _can_prove(user: AbstractBaseUser | AnonymousUser) -> bool:
@@ -173,6 +212,7 @@ def of(users: Any) -> list[DeskSession]:
 def end(actor: AbstractBaseUser, *, session: DeskSession, team: Team) -> None:
     """End a session now; its sockets close within seconds. Who may end whose is asked before this."""
     with transaction.atomic():
+        teams.locked(team)
         Session.objects.filter(session_key=session.session_key).delete()
         DeskSession.objects.filter(pk=session.pk).delete()
         facts = {"user": session.user.get_username(), "address": session.address}
@@ -227,16 +267,30 @@ def _started(sender: Any, request: HttpRequest, user: User, **kwargs: Any) -> No
         "seen_at": now,
     }
     with transaction.atomic():
+        teams.lock_all_of(user)
         DeskSession.objects.update_or_create(session_key=request.session.session_key, defaults=columns)
         _record("session.started", user, actor=user, facts={"address": columns["address"]})
 
 
 @receiver(user_login_failed)
 def _failed(sender: Any, credentials: dict[str, Any], request: HttpRequest | None = None, **kwargs: Any) -> None:
-    name = str(credentials.get("username") or "")
-    user = User.objects.filter(username=name).first()
-    if user is not None:
-        _record("session.failed", user, actor=None, facts={"user": name, "address": address_of(request)})
+    """Write it down for the person who was meant: allauth takes a name in any case."""
+    for user in User.objects.filter(username__iexact=str(credentials.get("username") or "")):
+        facts = {"user": user.get_username(), "address": address_of(request)}
+        _record("session.failed", user, actor=None, facts=facts)
+
+
+@receiver(authentication_failed)
+def _factor_failed(sender: Any, request: HttpRequest, user: User, authenticator: Authenticator, **kwargs: Any) -> None:
+    """Write it down: whoever gives a wrong code knew the password."""
+    facts = {"user": user.get_username(), "kind": authenticator.type, "address": address_of(request)}
+    _record("session.factor_failed", user, actor=None, facts=facts)
+
+
+@receiver(user_logged_out)
+def _left(sender: Any, request: HttpRequest, user: User | None, **kwargs: Any) -> None:
+    if user is not None and user.is_authenticated:
+        _record("session.left", user, actor=user, facts={"address": address_of(request)})
 
 
 @receiver([authenticator_added, authenticator_removed, authenticator_reset])
@@ -246,6 +300,7 @@ def _second_factor_changed(
     """Write it down, and end the person's other sessions: they were opened with what was there before."""
     done = {id(authenticator_added): "added", id(authenticator_removed): "removed"}.get(id(signal), "made anew")
     with transaction.atomic():
+        teams.lock_all_of(user)
         ended = end_all(user, but=request.session.session_key)
         facts = {"kind": authenticator.type, "done": done, "sessions_ended": ended}
         _record("session.second_factor", user, actor=user, facts=facts)
@@ -259,6 +314,7 @@ def _password_changed(sender: Any, request: HttpRequest, user: User, **kwargs: A
 def forget_second_factor(user: User) -> int:
     """Take a person's second factors away for the operator; the password is still needed, and all sessions end."""
     with transaction.atomic():
+        teams.lock_all_of(user)
         gone: int = Authenticator.objects.filter(user=user).delete()[0]
         facts = {"user": user.get_username(), "done": "taken away by the operator", "sessions_ended": end_all(user)}
         _record("session.second_factor", user, actor=None, facts=facts)
@@ -266,9 +322,7 @@ def forget_second_factor(user: User) -> int:
 
 
 def _record(action: str, user: User, *, actor: User | None, facts: dict[str, Any]) -> None:
-    """Write to the chain of each team the person belongs to."""
-    for membership in Membership.objects.select_related("team").filter(user=user, is_active=True).order_by("team_id"):
-        audit.record(action, actor, team=membership.team, facts=facts)
+    teams.record_in_each(action, actor, person=user, facts=facts)
 
 
 def address_of(request: HttpRequest | None) -> str:

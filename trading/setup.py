@@ -22,12 +22,13 @@ from django.conf import settings
 from django.contrib.auth import password_validation, update_session_auth_hash
 from django.contrib.auth.models import User
 from django.db import transaction
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.text import slugify
 from django.views.decorators.debug import sensitive_variables
 
-from trading import audit, keys
+from trading import audit, keys, teams
 from trading.models import Account, ApiKey, LogInLink, Membership, RiskLimit, Team
 
 logger = logging.getLogger(__name__)
@@ -52,6 +53,10 @@ LinkKind = Literal["local", "reset"]
 
 class LinkRefused(Exception):
     """A log-in link is not accepted; the text is one sentence for a person."""
+
+
+class TeamRefused(Exception):
+    """A team is not made, nor completed; the text is one sentence for the operator."""
 
 
 class PasswordRefused(Exception):
@@ -90,38 +95,67 @@ def first_run(*, environment: str, credentials_dir: Path) -> str | None:
     desk = _first_desk(environment)
     if desk is None:
         return None
-    credentials = _read_credentials(credentials_dir)
+    credentials, began_at = _read_credentials(credentials_dir), timezone.now()
     key = _working_key(desk) or _exchange(desk, credentials)
     if key is not None:
         _lend(desk, key)
-        _forget(desk, credentials)
+        if key.probed_at is not None and key.probed_at >= began_at:  # the exchange has just accepted it
+            _forget(desk, credentials)
     return None if _somebody_has_logged_in() else f"/welcome/{make_link(desk.owner, kind='local')}"
 
 
 def create_team(name: str, *, owner: str, environment: str, limits: dict[str, object] | None = None) -> Desk:
-    """Make a team, its owner and its account, or complete what is there of them; safe to repeat.
+    """Make a team, its owner and its account, or complete what is there of them; safe to repeat for the same owner.
 
     A new person has no password: a link lets in. Without `limits` the team may risk nothing until its owner says so.
+    Raises TeamRefused for a team that is there already and whose owner the person is not: nobody becomes an owner of
+    a team that others work in by having it made once more.
     """
     with transaction.atomic():
         team, is_new = Team.objects.get_or_create(slug=slugify(name), defaults={"name": name})
+        if not is_new:
+            _check_is_theirs(teams.locked(team), name, owner)
+        person = _person(owner)
         if is_new:
             audit.record("team.created", None, team=team, subject=team, facts={"name": name})
-        person = _person(owner)
-        _, is_new = Membership.objects.get_or_create(team=team, user=person, defaults={"role": Membership.Role.OWNER})
-        if is_new:
+            Membership.objects.create(team=team, user=person, role=Membership.Role.OWNER)
             facts = {"user": person.get_username(), "role": Membership.Role.OWNER.value}
             audit.record("member.added", None, team=team, facts=facts)
-        account = _account(team, environment)
-        _limits(team, environment, limits or {})
-    return Desk(team, person, account)
+        return _complete(team, person, environment, limits or {})
+
+
+def _check_is_theirs(team: Team, name: str, owner: str) -> None:
+    if team.name != name:
+        raise TeamRefused(f"The team “{team.name}” goes by the short name {team.slug} already: choose another name.")
+    if not _owners(team).filter(username=owner).exists():
+        raise TeamRefused(f"The team “{team.name}” is there, and {owner} is no owner of it: an owner can invite them.")
+
+
+def _owners(team: Team) -> QuerySet[User]:
+    """Return those who answer for a team and can log in, the first of them first."""
+    standing = Membership.objects.filter(team=team, role=Membership.Role.OWNER, is_active=True)
+    return User.objects.filter(pk__in=standing.values("user"), is_active=True).order_by("pk")
+
+
+def _complete(team: Team, owner: User, environment: str, limits: dict[str, object]) -> Desk:
+    account = _account(team, environment)
+    _limits(team, environment, limits)
+    return Desk(team, owner, account)
 
 
 def _first_desk(environment: str) -> Desk | None:
-    """Return the desk of the first run; None where somebody has set up teams otherwise."""
-    if Team.objects.exists() and not Team.objects.filter(slug=slugify(TEAM_NAME)).exists():
+    """Return the desk of the first run, whatever it is called and whoever owns it by now.
+
+    None where somebody has set up teams otherwise.
+    """
+    team = Team.objects.filter(slug=slugify(TEAM_NAME)).first()
+    if team is None and Team.objects.exists():
         return None
-    return create_team(TEAM_NAME, owner=OWNER_NAME, environment=environment, limits=FIRST_LIMITS)
+    if team is None:
+        return create_team(TEAM_NAME, owner=OWNER_NAME, environment=environment, limits=FIRST_LIMITS)
+    owner = _owners(team).first()
+    with transaction.atomic():
+        return None if owner is None else _complete(teams.locked(team), owner, environment, FIRST_LIMITS)
 
 
 def _person(name: str) -> User:
@@ -148,11 +182,17 @@ def _limits(team: Team, environment: str, limits: dict[str, object]) -> None:
 
 
 def _working_key(desk: Desk) -> ApiKey | None:
-    """Return a key that the exchange knows, or one that a person has put aside; mark those that it refuses."""
+    """Return a key that the exchange knows, or one that a person has put aside; mark those that it refuses.
+
+    Raises keys.KeyRefused where one was made and could not be tried yet: that one is waited for, no other is made.
+    """
     held = {ApiKey.State.ACTIVE, ApiKey.State.PAUSED}
-    for key in ApiKey.objects.select_related("account__team").filter(account=desk.account, state__in=held):
-        if keys.check(key).state in held:
-            return key
+    stored = ApiKey.objects.select_related("account__team").filter(account=desk.account)
+    found = [keys.check(key) for key in stored.filter(state__in=held | {ApiKey.State.UNCHECKED})]
+    if key := next((key for key in found if key.state in held), None):
+        return key
+    if any(key.state == ApiKey.State.UNCHECKED for key in found):
+        raise keys.KeyRefused("The exchange gave no answer about the desk's key: the next start tries it again.")
     return None
 
 
@@ -212,9 +252,10 @@ def make_link(user: User, *, kind: LinkKind) -> str:
     token = f"{kind}-{secrets.token_urlsafe(32)}"
     now = timezone.now()
     with transaction.atomic():
+        teams.lock_all_of(user)
         LogInLink.objects.filter(user=user, used_at=None).delete()
         LogInLink.objects.create(token_hash=_hash(token), user=user, expires_at=now + LINK_LIFE[kind])
-        _record("login.link_made", None, user)
+        teams.record_in_each("login.link_made", None, person=user, facts={"user": user.get_username()})
     return token
 
 
@@ -235,9 +276,10 @@ def use_link(request: HttpRequest, token: str, *, redirect_url: str = "/") -> Ht
     """
     link = check_link(request, token)
     with transaction.atomic():
+        teams.lock_all_of(link.user)
         if not LogInLink.objects.filter(pk=link.pk, used_at=None).update(used_at=timezone.now()):
             raise LinkRefused("This link was used already: ask for a new one.")
-        _record("login.link_used", link.user, link.user)
+        teams.record_in_each("login.link_used", link.user, person=link.user, facts={"user": link.user.get_username()})
     request.session[_MAY_SET_PASSWORD] = link.user.pk
     response: HttpResponse = perform_login(request, link.user, redirect_url=redirect_url)
     if request.user.pk == link.user.pk:
@@ -263,7 +305,7 @@ def set_password(request: HttpRequest, password: str) -> None:
     with transaction.atomic():
         user.set_password(password)
         user.save(update_fields=["password"])
-        _record("login.password_set", user, user)
+        teams.record_in_each("login.password_set", user, person=user, facts={"user": user.get_username()})
     request.session.pop(_MAY_SET_PASSWORD, None)
     update_session_auth_hash(request, user)
 
@@ -289,9 +331,3 @@ def _is_at_this_machine(request: HttpRequest) -> bool:
 
 def _hash(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
-
-
-def _record(action: str, actor: User | None, user: User) -> None:
-    """Write to the chain of each team the person belongs to."""
-    for membership in Membership.objects.select_related("team").filter(user=user, is_active=True):
-        audit.record(action, actor, team=membership.team, facts={"user": user.get_username()})

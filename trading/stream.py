@@ -1,4 +1,4 @@
-"""The private streams: what the exchange says of our orders and fills as it happens, handed to `trading.reconcile`.
+"""The private streams: what the exchange says of our orders and fills as it happens, handed to `trading.booking`.
 
 One socket for each account with a usable key. A stream that begins, or comes back, or brings something unreadable has
 missed something: the account is then compared over REST. Numbers and order of the messages do not matter, for each
@@ -22,7 +22,7 @@ from markets.kalshi.errors import KalshiError
 from markets.kalshi.feed import Connected, Disconnected, FillReceived, Malformed, UserOrderReceived
 from markets.kalshi.messages import Channel
 from markets.kalshi.rest import RestClient
-from trading import clients, reconcile
+from trading import booking, clients, reconcile
 from trading.models import Account, ApiKey
 
 logger = logging.getLogger(__name__)
@@ -150,9 +150,9 @@ class PrivateStream:
     def take(self, event: Any) -> None:
         """Write down one event of the feed."""
         if isinstance(event, UserOrderReceived):
-            reconcile.hear(self.account, event.message)
+            booking.hear(self.account, event.message)
         elif isinstance(event, FillReceived):
-            reconcile.book(self.account, event.message)
+            booking.book(self.account, event.message)
         elif isinstance(event, Connected | Malformed):
             self._compare_at = time.monotonic()
             self.is_connected = True

@@ -1,4 +1,4 @@
-"""What the worker does for orders: compare, find out, clear away. It never sends one.
+"""What the worker does for orders and keys: compare, find out, try, clear away. It never sends an order.
 
 Every task is safe to run twice and beside itself; arguments are ids.
 """
@@ -10,17 +10,23 @@ from datetime import timedelta
 
 from celery import shared_task
 from django.conf import settings
+from django.core.cache import cache
 from django.utils import timezone
 
 from markets.kalshi.errors import KalshiError
 from markets.kalshi.rest import RestClient
-from trading import checkpoints, clients, reconcile
+from trading import checkpoints, clients, keys, reconcile
 from trading.models import Account, ApiKey, DeskEvent, Team
 
 logger = logging.getLogger(__name__)
 
 EVENTS_KEPT = timedelta(days=2)
 SCAN_AGAIN_SECONDS = 5
+# Work that waited this long for a worker has been asked for again, or is too old to be of use.
+SWEEP_EXPIRES_SECONDS = 10
+SCAN_EXPIRES_SECONDS = 60
+KEYS_EXPIRE_SECONDS = 600
+TRIAL_CLAIM_SECONDS = 300  # longer than the trials of an account's keys take, should nobody give the claim back
 
 
 @shared_task(ignore_result=True)  # type: ignore[untyped-decorator]
@@ -28,9 +34,9 @@ def sweep_orders() -> None:
     """Move on what a dead process left, and have every account of this exchange compared."""
     reconcile.recover(timezone.now())
     DeskEvent.objects.filter(at__lt=timezone.now() - EVENTS_KEPT).delete()
-    for account_id in _accounts_with_keys():
-        reconcile_account.delay(account_id)
-        check_unknown.apply_async([account_id], countdown=SCAN_AGAIN_SECONDS, expires=60)
+    for account_id in _accounts_with_keys(ApiKey.State.ACTIVE):
+        reconcile_account.apply_async([account_id], expires=SWEEP_EXPIRES_SECONDS)
+        check_unknown.apply_async([account_id], countdown=SCAN_AGAIN_SECONDS, expires=SCAN_EXPIRES_SECONDS)
 
 
 @shared_task(ignore_result=True)  # type: ignore[untyped-decorator]
@@ -65,6 +71,27 @@ def check_unknown(account_id: int) -> None:
 
 
 @shared_task(ignore_result=True)  # type: ignore[untyped-decorator]
+def try_keys() -> None:
+    """Have every account's keys tried: one that was revoked at the exchange is not to look like one in use."""
+    for account_id in _accounts_with_keys(ApiKey.State.ACTIVE, ApiKey.State.UNCHECKED):
+        try_account_keys.apply_async([account_id], expires=KEYS_EXPIRE_SECONDS)
+
+
+@shared_task(ignore_result=True)  # type: ignore[untyped-decorator]
+def try_account_keys(account_id: int) -> None:
+    """Try the keys of one account that are in use or wait for it, unless somebody does already."""
+    claim = f"keys-tried:{account_id}"
+    if not cache.add(claim, True, TRIAL_CLAIM_SECONDS):
+        return
+    try:
+        tried = ApiKey.objects.select_related("account__team").filter(account=account_id)
+        for key in tried.filter(state__in=[ApiKey.State.ACTIVE, ApiKey.State.UNCHECKED]):
+            keys.check(key)
+    finally:
+        cache.delete(claim)
+
+
+@shared_task(ignore_result=True)  # type: ignore[untyped-decorator]
 def sign_record() -> None:
     """Write a signed checkpoint of every team's record beside the database; a record that does not hold gets none."""
     for team in Team.objects.order_by("pk"):
@@ -74,9 +101,9 @@ def sign_record() -> None:
             logger.error("%s", exc)
 
 
-def _accounts_with_keys() -> list[int]:
-    keys = ApiKey.objects.filter(environment=settings.ENVIRONMENT, state=ApiKey.State.ACTIVE)
-    return sorted(set(keys.values_list("account_id", flat=True)))
+def _accounts_with_keys(*states: ApiKey.State) -> list[int]:
+    found = ApiKey.objects.filter(environment=settings.ENVIRONMENT, state__in=states)
+    return sorted(set(found.values_list("account_id", flat=True)))
 
 
 def _client(account_id: int) -> RestClient:

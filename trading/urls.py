@@ -43,6 +43,7 @@ urlpatterns = [
     path("x/<str:environment>/keys/<uuid:pk>/pause/", keys.key_change, {"verb": "pause"}, name="key_pause"),
     path("x/<str:environment>/keys/<uuid:pk>/resume/", keys.key_change, {"verb": "resume"}, name="key_resume"),
     path("x/<str:environment>/keys/<uuid:pk>/lend/", keys.key_change, {"verb": "lend"}, name="key_lend"),
+    path("x/<str:environment>/keys/<uuid:pk>/take-back/", keys.key_change, {"verb": "take-back"}, name="key_take_back"),
     path("x/<str:environment>/catalogue/", catalogue.catalogue, name="catalogue"),
     path("join/<str:token>", invitations.join, name="join"),
     path("x/<str:environment>/team/", people.team, name="team"),

@@ -1,4 +1,5 @@
-// The team's own news over one socket: frames numbered without holes, asked for again whenever one is missing.
+// The team's own news over one socket: frames numbered without holes, asked for again, page by page, whenever one is
+// missing.
 
 import { LiveSocket } from "./socket.js";
 
@@ -9,9 +10,11 @@ export class DeskClient {
   #socket;
   #env;
   #number; // of the newest frame taken; the page's own rows were drawn at the first
+  #newest = 0; // the highest number heard of on this connection
   #listeners = new Set();
   #lostListeners = new Set();
   #askedAt = -Infinity;
+  #askedAfter = null; // the number that was asked after, until its answer has come
   #beatAt = -Infinity;
 
   constructor({ url, env, number }) {
@@ -19,14 +22,15 @@ export class DeskClient {
     this.#number = number;
     this.#socket = new LiveSocket(url, {
       onOpen: () => this.#opened(),
-      onFrames: (frames) => frames.forEach((frame) => this.#take(frame)),
+      onFrames: (frames) => this.#arrived(frames),
       onDown: () => (this.#beatAt = -Infinity),
+      acks: true,
     });
   }
 
   // Whether what is shown of the team's orders is as the desk knows it, by the page's own clock.
   isCurrent(nowMs) {
-    return Math.abs(nowMs - this.#beatAt) <= BEAT_LOST_MS;
+    return this.#number >= this.#newest && Math.abs(nowMs - this.#beatAt) <= BEAT_LOST_MS;
   }
 
   // listener(frame) for each order or fill of this environment, in the order of their numbers. Returns a stopper.
@@ -47,14 +51,26 @@ export class DeskClient {
 
   #opened() {
     this.#askedAt = -Infinity;
+    this.#newest = 0;
     this.#ask();
   }
 
+  // One question at a time; the next beat shows a hole again that was not filled.
   #ask() {
     const nowMs = Date.now();
-    if (nowMs - this.#askedAt < ASK_AGAIN_MS) return; // the next beat shows the hole again
+    if (nowMs - this.#askedAt < ASK_AGAIN_MS) return;
     this.#askedAt = nowMs;
+    this.#askedAfter = this.#number;
     this.#socket.send({ op: "after", n: this.#number });
+  }
+
+  #arrived(frames) {
+    for (const frame of frames) this.#take(frame);
+    if (this.#askedAfter === null || this.#number <= this.#askedAfter) return;
+    this.#askedAfter = null;
+    if (this.#number >= this.#newest) return;
+    this.#askedAt = -Infinity; // the answer was one page of several
+    this.#ask();
   }
 
   #take(frame) {
@@ -65,6 +81,7 @@ export class DeskClient {
 
   #beaten(beat) {
     this.#beatAt = Date.now();
+    this.#newest = Math.max(this.#newest, beat.n);
     if (beat.n !== this.#number) this.#ask();
   }
 
@@ -74,6 +91,7 @@ export class DeskClient {
   }
 
   #told(frame) {
+    this.#newest = Math.max(this.#newest, frame.n);
     if (frame.n <= this.#number) return;
     if (frame.n > this.#number + 1) {
       this.#ask();

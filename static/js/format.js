@@ -70,13 +70,17 @@ export function dayClock(ms) {
   return DAY_CLOCK.format(ms);
 }
 
-// "57.5" → 5750, "1,000" → 100000 with two digits; null where it is not such a number.
+// What a person is told who wrote a comma that `parse` does not take.
+export const COMMA = "A comma only groups thousands, as in 1,000: write decimals with a point, as in 2.5.";
+
+// "57.5" → 5750, "1,000" → 100000 with two digits; null where it is not such a number. A comma groups thousands and
+// does nothing else: whoever means 2.5 by "2,5" must not get 25.
 export function parse(text, digits) {
-  const found = /^(\d{1,9})?(?:\.(\d*))?$/.exec(text.trim().replaceAll(",", "").replace(/[¢$]/g, ""));
+  const found = /^(\d{1,9}|\d{1,3}(?:,\d{3}){1,2})?(?:\.(\d*))?$/.exec(text.trim().replace(/^\$|\s*¢$/g, ""));
   if (!found || (found[1] === undefined && !found[2])) return null;
   const rest = (found[2] ?? "").replace(/0+$/, "");
   if (rest.length > digits) return null;
-  return Number((found[1] ?? "0") + rest.padEnd(digits, "0"));
+  return Number((found[1] ?? "0").replaceAll(",", "") + rest.padEnd(digits, "0"));
 }
 
 function decimal(units, digits, least) {

@@ -1,7 +1,7 @@
 // The ticket: what it holds, and how it is said. What is sent, and what comes back, is in send.js.
 
 import { write } from "./dom.js";
-import { cents, contracts, dollars, parse, plainCents, PRICE_UNITS, side as sideWord } from "./format.js";
+import { cents, COMMA, contracts, dollars, parse, plainCents, PRICE_UNITS, side as sideWord } from "./format.js";
 import { onTheWire, sums } from "./ticketmath.js";
 
 export class Ticket {
@@ -44,11 +44,12 @@ export class Ticket {
   // The first thing that keeps it from being reviewed, in one sentence; null when there is none.
   get fault() {
     const { price, count, side } = this.order;
+    const unread = (name, sentence) => [name, this.#form.elements[name].value.includes(",") ? COMMA : sentence];
     if (this.#form.elements.price.value.trim() === "") return ["price", "Choose a price: click the ladder, or type cents."];
-    if (price === null) return ["price", "A price is a number of cents, such as 57 or 57.5."];
+    if (price === null) return unread("price", "A price is a number of cents, such as 57 or 57.5.");
     if (!this.#onGrid(price, side)) return ["price", `${plainCents(price)}¢ is not on this market's grid: ${this.#nearWords(price, side)}.`];
     if (this.#form.elements.count.value.trim() === "") return ["count", "How many contracts?"];
-    if (count === null) return ["count", "A quantity is a number of contracts with at most two decimals."];
+    if (count === null) return unread("count", "A quantity is a number of contracts with at most two decimals.");
     if (count === 0) return ["count", "An order is for at least 0.01 contract."];
     return null;
   }

@@ -50,6 +50,7 @@ def test_locking_somebody_ends_their_sessions_and_is_written_down(staff: Client,
 
     assert browser.get("/x/sandbox/").status_code == 302
     entry = AuditEntry.objects.get(action="person.locked")
+    assert entry.facts.pop("origin")["ip"] == "127.0.0.1"
     assert (entry.actor_name, entry.facts) == ("root", {"user": "bob", "may_log_in": False, "sessions_ended": 1})
 
 

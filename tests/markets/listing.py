@@ -169,6 +169,7 @@ def listing_served() -> Iterator[Listing]:
 
     class Answer(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True  # or the body, a second write, waits 40 ms for the head's receipt
 
         def do_GET(self) -> None:
             parts = urlsplit(self.path)

@@ -27,7 +27,8 @@ from markets.kalshi.feed.session import Session
 from markets.kalshi.messages import frames
 from markets.kalshi.prices import count_units_of
 from markets.livebook import Listing, Moment
-from tests.markets.faultyfloor import BOOKS_ALONE, Exchange
+from tests.markets.faultyfloor import BOOKS_ALONE
+from tests.markets.tapedexchange import Exchange
 from tests.markets.units import mark
 
 A, B = "KXALPHA-26NOV25-T1", "KXZULU-27JAN01-Q9"

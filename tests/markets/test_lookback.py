@@ -31,7 +31,7 @@ from tests import judges
 from tests.markets.playedfeed import PlayedFeed
 from tests.markets.retold import event_of
 from tests.markets.test_relay import until
-from trading import reconcile
+from trading import booking
 from trading.models import Fill
 
 LIVE = ("LIVE", "")
@@ -134,11 +134,13 @@ def play(seed: int, *, seconds: int, per_second: float) -> tuple[Reel, dict[int,
     book: dict[tuple[bool, int], int] = {(True, p): 100 for p in range(4000, 4100, 10)}
     book |= {(False, p): 100 for p in range(4200, 4300, 10)}
     reel.whole(at, LIVE, [(p, s) for (b, p), s in book.items() if b], [(p, s) for (b, p), s in book.items() if not b])
+    places = list(book)
     while at < T + 1_000 * seconds:
         later = at + max(1, int(dice.expovariate(per_second) * 1000))
-        truth |= {second: dict(book) for second in range(-(-at // 1000), -(-later // 1000))}
+        for second in range(-(-at // 1000), -(-later // 1000)):
+            truth[second] = dict(book)
         at = later
-        place = dice.choice(list(book))
+        place = dice.choice(places)
         book[place] = dice.choice([0, dice.randrange(1, 1_000_000)])
         reel.changes(at, [(place[1], book[place])] if place[0] else [], [] if place[0] else [(place[1], book[place])])
     return reel, truth
@@ -321,7 +323,7 @@ def test_the_minutes_around_the_desks_fills_are_kept(
     fills = [Fill(ticker="A", traded_at=at[0]), Fill(ticker="A", traded_at=at[1]), Fill(ticker="B", traded_at=at[0])]
 
     with django_capture_on_commit_callbacks(execute=True):
-        reconcile._keep_books("sandbox", fills)
+        booking._keep_books("sandbox", fills)
 
     rows = KeptLook.objects.order_by("ticker").values_list("environment", "ticker", "from_ms", "to_ms")
     assert list(rows) == [

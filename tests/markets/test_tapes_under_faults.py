@@ -21,7 +21,8 @@ from markets.kalshi.feed.client import FeedClient
 from markets.kalshi.feed.numbers import Numbers, Order
 from markets.livebook import LiveBook
 from tests import judges
-from tests.markets.faultyfloor import ALL, SHOWERS, STORMS, Floor, Weather
+from tests.markets.faultyfloor import Floor
+from tests.markets.weather import ALL, SHOWERS, STORMS, Weather
 
 OWN_TAPE = Path(__file__).parent / "tapes" / "own_three_markets.jsonl.gz"
 RECORDED = (

@@ -65,6 +65,12 @@ def no_old_tops() -> Iterator[None]:
     cache.clear()
 
 
+@pytest.fixture(autouse=True)
+def no_waiting_between_attempts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a read that failed tried again at once; how long a client waits is told in tests/markets/kalshi."""
+    monkeypatch.setattr(RestClient, "_retry_wait", lambda client, attempt, failure: 0.0)
+
+
 # --- people ------------------------------------------------------------------------------------------------
 
 

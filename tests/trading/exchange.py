@@ -206,6 +206,7 @@ class ScriptedExchange:
 def _handler(exchange: ScriptedExchange) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True  # or the body, a second write, waits 40 ms for the head's receipt
 
         def do_GET(self) -> None:
             self._serve("GET")

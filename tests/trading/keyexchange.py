@@ -113,6 +113,7 @@ def running(settings: Any, environment: str = "sandbox") -> Iterator[KeyExchange
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True  # or the body, a second write, waits 40 ms for the head's receipt
 
         def handle_one(self) -> None:
             exchange.connections.add(self.client_address[1])

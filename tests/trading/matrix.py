@@ -92,6 +92,10 @@ trading:key_resume             GET    own       405   405    405    405     405 
 trading:key_lend               POST   own       302   403    403    403     403      404  login     403  login  403
 trading:key_lend               POST   other     404   404    404    404     404      302  login     403  login  403
 trading:key_lend               GET    own       405   405    405    405     405      405    405     405    405  405
+trading:key_take_back          POST   own       302   403    403    403     403      404  login     403  login  403
+trading:key_take_back          POST   other     404   404    404    404     404      302  login     403  login  403
+trading:key_take_back          POST   none      404   404    404    404     404      404  login     403  login  403
+trading:key_take_back          GET    own       405   405    405    405     405      405    405     405    405  405
 """
 
 PEOPLE = """
@@ -254,6 +258,32 @@ ADMIN_MODELS = (
     "trading_auditentry",
 )
 
+# What somebody who owns both teams and acts in the own one gets for what belongs to the other: it is not there, as the
+# door has asked for a second factor on account of the own team alone. To cancel any of one's teams will do; to choose
+# the other is how one gets to act in it; a ticket says by itself for which team it is; keys name none in their address.
+ELSEWHERE = """
+# route                        method code
+trading:order_submit           POST   409
+trading:order_state            GET    404
+trading:order_cancel           POST   200
+trading:keys                   GET    200
+trading:key_remove             GET    404
+trading:key_remove             POST   404
+trading:key_pause              POST   404
+trading:key_resume             POST   404
+trading:key_lend               POST   404
+trading:key_take_back          POST   404
+trading:team_choose            POST   302
+trading:member_role            POST   404
+trading:member_leave           GET    404
+trading:member_leave           POST   404
+trading:member_resume          POST   404
+trading:invitation_withdraw    POST   404
+trading:own_limits             POST   404
+trading:session_end            POST   404
+trading:audit_evidence         POST   404
+"""
+
 # What a socket takes, and from whom. `open` and `frames` are answers, `closed` a refused handshake; a desk socket of
 # somebody without a team is taken and closed at once with 4403.
 SOCKETS = """
@@ -266,6 +296,7 @@ SOCKETS = """
 /ws/markets/    ack       quiet  quiet  quiet  quiet  quiet   quiet    closed quiet   closed quiet
 /ws/desk/       connect   beat   beat   beat   beat   beat    beat     closed 4403    closed 4403
 /ws/desk/       after     own    own    own    own    own     other    closed 4403    closed 4403
+/ws/desk/       ack       beat   beat   beat   beat   beat    beat     closed 4403    closed 4403
 """
 
 # Background work takes ids of accounts and environments, never a person; it touches the account that is named.
@@ -276,6 +307,8 @@ TASKS = {
     "trading.tasks.sweep_orders": "nothing",
     "trading.tasks.reconcile_account": "account",
     "trading.tasks.check_unknown": "account",
+    "trading.tasks.try_keys": "nothing",
+    "trading.tasks.try_account_keys": "account",
     "trading.tasks.sign_record": "nothing",
 }
 
@@ -303,6 +336,12 @@ class Row:
 
     def __str__(self) -> str:
         return f"{self.route}-{self.method}-{self.case}"
+
+
+def elsewhere() -> dict[tuple[str, str], str]:
+    """Return what is answered about one's other team, by route and method."""
+    rows = [line.split() for line in ELSEWHERE.strip().splitlines() if not line.startswith("#")]
+    return {(route, method): code for route, method, code in rows}
 
 
 def read_rows(table: str) -> Iterator[Row]:

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 import uuid
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from allauth.mfa.totp.internal.auth import TOTP
 from channels.db import database_sync_to_async as in_thread
 from channels.testing import WebsocketCommunicator
 from django.conf import settings
 from django.contrib.auth.models import User
+from django.db import OperationalError, connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
+from pytest_django.fixtures import Settings
 
 from kalshiweb.asgi import application
 from markets import sockets
@@ -63,6 +68,12 @@ class Browser:
     async def say(self, message: object) -> None:
         """Send a message."""
         await self.socket.send_to(json.dumps(message))
+
+
+@pytest.fixture(autouse=True)
+def quick_beats(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beat ten times a second instead of once: many of these tests wait for the next beat."""
+    monkeypatch.setattr(consumers, "BEAT_SECONDS", 0.1)
 
 
 @pytest.fixture
@@ -155,7 +166,13 @@ async def test_a_fill_is_told(connect: Open, account: Account, bob: User) -> Non
     assert (frame["t"], frame["trade"], frame["price"], frame["count"]) == ("fill", "f4a42159", 4800, 400)
 
 
-@pytest.mark.parametrize("message", ["hello", {"op": "before", "n": 1}, {"op": "after"}, {"op": "after", "n": "1"}])
+@pytest.mark.parametrize(
+    "message",
+    [
+        *("hello", {"op": "before", "n": 1}, {"op": "after"}, {"op": "after", "n": "1"}),
+        *({"op": "after", "n": -1}, {"op": "after", "n": 10**30}, {"op": "ack"}, {"op": "ack", "bytes": "1"}),
+    ],
+)
 async def test_anything_else_is_refused(connect: Open, account: Account, bob: User, message: object) -> None:
     browser = await connect(bob)
 
@@ -186,18 +203,236 @@ async def test_who_leaves_the_team_hears_no_more(connect: Open, account: Account
     assert (await stays.beat())["n"] == 0
 
 
-async def test_a_browser_that_takes_nothing_is_let_go(
+# --- browsers that do not keep up, and those that ask too much -----------------------------------------------------
+
+
+def much_to_tell(account: Account, numbers: int) -> None:
+    """Let one order have changed so many times."""
+    order = an_order(account)
+    start = DeskEvent.objects.filter(team=account.team).count()
+    DeskEvent.objects.bulk_create(
+        DeskEvent(team_id=account.team_id, number=number, environment="sandbox", kind="order", subject=str(order.pk))
+        for number in range(start + 1, start + numbers + 1)
+    )
+    Team.objects.filter(pk=account.team_id).update(number=start + numbers)
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a page ask twenty times at once, so that what a deaf one is sent needs no time to add up."""
+    monkeypatch.setattr(consumers, "ASKS_AT_ONCE", 20)
+
+
+async def test_a_browser_that_acknowledges_nothing_is_let_go_before_it_is_sent_a_mebibyte(
+    connect: Open, account: Account, bob: User, hasty: None
+) -> None:
+    await in_thread(much_to_tell)(account, 500)
+    browser = await connect(bob)
+    for _ in range(20):
+        await browser.say({"op": "after", "n": 0})
+
+    texts = []
+    while (output := await browser.socket.receive_output(timeout=5))["type"] != "websocket.close":
+        texts.append(output["text"])
+
+    assert output["code"] == sockets.TOO_SLOW
+    assert 400_000 < sum(map(len, texts)) < 1_048_576
+
+
+async def test_a_browser_that_acknowledges_gets_as_much_as_it_asks_for(
+    connect: Open, account: Account, bob: User, hasty: None
+) -> None:
+    await in_thread(much_to_tell)(account, 500)
+    browser = await connect(bob)
+    arrived = 0
+    for _ in range(20):
+        await browser.say({"op": "after", "n": 0})
+        while '"order"' not in (text := await browser.socket.receive_from(timeout=5)):
+            arrived += len(text)
+        arrived += len(text)
+        await browser.say({"op": "ack", "bytes": arrived})
+
+    assert arrived > 524_288
+    assert (await browser.beat())["n"] == 500
+
+
+async def test_a_browser_that_was_given_up_is_not_heard_any_more(
+    connect: Open, account: Account, bob: User, hasty: None
+) -> None:
+    await in_thread(much_to_tell)(account, 500)
+    browser = await connect(bob)
+    for _ in range(20):
+        await browser.say({"op": "after", "n": 0})
+    assert await browser.closed_with() == sockets.TOO_SLOW
+
+    await browser.say("hello")
+
+    assert await browser.socket.receive_nothing(timeout=0.1)
+
+
+async def test_an_answer_is_one_page_and_the_next_is_asked_for(connect: Open, account: Account, bob: User) -> None:
+    await in_thread(much_to_tell)(account, 130)
+    browser = await connect(bob)
+
+    await browser.say({"op": "after", "n": 0})
+    assert [frame["n"] for frame in await browser.news()] == list(range(1, 101))
+    await browser.say({"op": "after", "n": 100})
+    assert [frame["n"] for frame in await browser.news()] == list(range(101, 131))
+
+
+async def test_a_burst_is_told_in_pages(connect: Open, account: Account, bob: User) -> None:
+    browser = await connect(bob)
+
+    await in_thread(much_to_tell)(account, 130)
+
+    assert [frame["n"] for frame in await browser.news()] == list(range(1, 101))
+    assert [frame["n"] for frame in await browser.news()] == list(range(101, 131))
+
+
+async def test_whoever_asks_all_the_time_is_answered_ten_times_and_then_twice_a_second(
     connect: Open, account: Account, bob: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(consumers, "WAITING_MOST", 2)
+    assert consumers.ASKS_PER_SECOND == 2
+    monkeypatch.setattr(consumers, "ASKS_PER_SECOND", 0)  # so that the clock plays no part
+    await in_thread(much_to_tell)(account, 1)
     browser = await connect(bob)
-    (socket,) = next(iter(consumers.get_desk().sockets.values()))
-    socket._writer.cancel()
+    for _ in range(11):
+        await browser.say({"op": "after", "n": 0})
 
-    for _ in range(4):
-        socket.put("[]")
+    assert [frame["t"] for frame in await browser.news(10)] == ["order"] * 10
+    assert (await browser.news())[0]["code"] == "TOO_OFTEN"
+    await browser.say({"op": "ack", "bytes": 0})
+    assert (await browser.beat())["n"] == 1
 
-    assert await browser.closed_with() == sockets.TOO_SLOW
+
+async def test_a_name_in_any_script_is_counted_as_the_browser_counts_it() -> None:
+    frame: Any = {"t": "order", "who": "Zoë 😀", "reason": "limit 5¢"}
+
+    assert consumers.encode([frame, frame]).isascii()
+    assert json.loads(f"[{consumers.encode([frame, frame])}]") == [frame, frame]
+
+
+# --- the desk itself -----------------------------------------------------------------------------------------------
+
+
+async def test_a_row_that_cannot_be_told_keeps_no_other_team_waiting(connect: Open, db: None) -> None:
+    def team(number: int, name: str) -> Account:
+        team = Team.objects.create(pk=uuid.UUID(int=number), name=name, slug=name)
+        Membership.objects.create(team=team, user=User.objects.create_user(name), role="viewer")
+        return Account.objects.create(environment="sandbox", team=team, name="Main")
+
+    broken, whole = await in_thread(team)(1, "broken"), await in_thread(team)(2**127, "whole")
+    await connect(await User.objects.aget(username="broken"))
+    browser = await connect(await User.objects.aget(username="whole"))
+
+    await in_thread(much_to_tell)(broken, 1)
+    await in_thread(DeskEvent.objects.update)(subject=str(uuid.uuid4()))
+    await in_thread(much_to_tell)(whole, 1)
+
+    assert [frame["n"] for frame in await browser.news()] == [1]
+
+
+async def test_while_the_database_is_away_no_beat_says_that_orders_are_current(
+    connect: Open, account: Account, bob: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consumers, "BEAT_SECONDS", 0.05)
+    browser = await connect(bob)
+    await browser.beat()
+    with monkeypatch.context() as away:
+        away.setattr(events, "numbers", _away)
+        async with asyncio.timeout(5):
+            while not await browser.socket.receive_nothing(timeout=0.3):
+                await browser.socket.receive_output(timeout=1)
+
+    assert (await browser.beat())["n"] == 0
+
+
+def _away(team_ids: object) -> dict[uuid.UUID, int]:
+    raise OperationalError("the database is away")
+
+
+async def test_a_team_whose_last_page_leaves_while_its_news_is_read_is_forgotten(
+    connect: Open, account: Account, bob: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await connect(bob)
+    desk = consumers.get_desk()
+    ((team_id, inside),) = desk.sockets.items()
+    real, asked, answered = events.frames_after, asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def slow(team_id: uuid.UUID, number: int) -> list[events.Frame]:
+        loop.call_soon_threadsafe(asked.set)
+        answered.wait(5)
+        return real(team_id, number)
+
+    monkeypatch.setattr(events, "frames_after", slow)
+    await in_thread(much_to_tell)(account, 1)
+    await asyncio.wait_for(asked.wait(), 5)
+    desk.leave(next(iter(inside)), team_id)
+    answered.set()
+    await desk.tell()  # the database's thread takes one after the other
+
+    assert (desk.sockets, desk.told) == ({}, {})
+
+
+async def test_all_sockets_are_asked_about_in_three_questions(connect: Open, account: Account, bob: User) -> None:
+    await connect(bob)
+    await in_thread(_queries)()
+    await sockets.doorkeeper().recheck()
+    one = await in_thread(_queries)()
+
+    for _ in range(49):
+        await connect(bob)
+    await in_thread(_queries)()
+    await sockets.doorkeeper().recheck()
+
+    assert len(one) == 3, one
+    assert len(await in_thread(_queries)()) == 3
+
+
+def _queries() -> list[str]:
+    """Return what the database thread was asked since the last time, and listen on."""
+    connection.force_debug_cursor = True
+    asked = [entry["sql"] for entry in connection.queries_log]
+    connection.queries_log.clear()
+    return asked
+
+
+def test_beside_real_money_only_those_with_a_second_factor_keep_their_seats(
+    team: Team, other_team: Team, alice: User, bob: User, mallory: User, settings: Settings, store_key: Any
+) -> None:
+    settings.ENVIRONMENT = "production"
+    store_key(Account.objects.create(environment="production", team=team, name="Main"), alice)
+    TOTP.activate(alice, "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP")
+    kept = {consumers.Seat(alice.pk, team.pk, "owner"), consumers.Seat(mallory.pk, other_team.pk, "owner")}
+    lost = {
+        consumers.Seat(bob.pk, team.pk, "trader"),  # has no second factor
+        consumers.Seat(alice.pk, team.pk, "viewer"),  # is no viewer any more
+        consumers.Seat(alice.pk, other_team.pk, "owner"),  # mallory is, alice is not
+    }
+
+    with CaptureQueriesContext(connection) as asked:
+        assert consumers.kept_seats(kept | lost) == kept
+    assert len(asked) == 3
+
+
+async def test_one_socket_that_cannot_be_told_spares_no_other(connect: Open, account: Account, bob: User) -> None:
+    browsers = [await connect(bob) for _ in range(6)]
+    await in_thread(Membership.objects.filter(user=bob).update)(role="viewer")
+    inside = list(sockets.doorkeeper().sockets)
+
+    async def gone(message: object) -> None:
+        raise OSError("the connection is gone")
+
+    for socket in inside[:5]:
+        socket.base_send = gone
+    await sockets.doorkeeper().recheck()
+
+    closed = 0
+    for browser in browsers:
+        while not browser.socket.output_queue.empty():
+            closed += (await browser.socket.receive_output())["type"] == "websocket.close"
+    assert closed == 1
 
 
 # --- the numbers themselves ---------------------------------------------------------------------------------------
@@ -210,6 +445,7 @@ def test_too_much_to_tell_is_a_lost_frame(account: Account, team: Team) -> None:
     Team.objects.update(number=502)
 
     assert events.frames_after(team.pk, 0) == [{"t": "lost", "n": 502}]
+    assert [frame["n"] for frame in events.frames_after(team.pk, 2)] == list(range(3, 103))
     assert [frame["n"] for frame in events.frames_after(team.pk, 500)] == [501, 502]
     assert events.frames_after(team.pk, 502) == []
 

@@ -24,7 +24,7 @@ from tests.trading import keyexchange
 from tests.trading.conftest import TICKER, a_ticket, member
 from tests.trading.exchange import ScriptedExchange
 from tests.trading.keyexchange import MadeKey
-from tests.trading.test_matrix import digest
+from tests.trading.tables import digest
 from tests.trading.test_models import an_order
 from trading import checkpoints, evidence, invitations, keys, limits, orders, people, sessions, setup
 from trading.keys import KeyRefused
@@ -33,7 +33,12 @@ from trading.models import Account, ApiKey, DeskSession, Invitation, Membership,
 from trading.setup import Desk
 
 # Functions that take an actor and change nothing by themselves: they write the entry, in their caller's transaction.
-WRITERS = {"trading.audit.record", "trading.audit.record_once", "trading.people.record_lock"}
+WRITERS = {
+    "trading.audit.record",
+    "trading.audit.record_once",
+    "trading.people.record_lock",
+    "trading.teams.record_in_each",
+}
 
 
 class Scene:

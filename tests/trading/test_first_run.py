@@ -85,6 +85,7 @@ def test_everything_it_does_is_on_record(exchange: KeyExchange, first: MadeKey, 
         "account.added",
         "limits.changed",
         "key.generated",
+        "key.probed",
         "key.lent",
         "login.link_made",
     ]
@@ -197,6 +198,58 @@ def test_an_exchange_that_is_away_costs_the_desk_nothing(exchange: KeyExchange, 
     assert_complete(exchange, folder)
 
 
+def test_a_first_key_stays_until_the_exchange_has_accepted_the_desks_own(
+    exchange: KeyExchange, first: MadeKey, folder: Path
+) -> None:
+    exchange.answers["GET /account/limits"] = (429, {})
+    with pytest.raises(keys.KeyRefused, match="gave no answer about the key that it made: the first key stays"):
+        run(folder)
+    made = ApiKey.objects.get()
+    with pytest.raises(keys.KeyRefused, match="the next start tries it again"):
+        run(folder)
+
+    assert made.state == ApiKey.State.UNCHECKED
+    assert ApiKey.objects.get() == made
+    assert set(exchange.keys) == {first.key_id, made.key_id}
+    assert (folder / "desk.pem").exists()
+
+    exchange.answers.clear()
+    run(folder)
+
+    assert the_desks_key() == made
+    assert_complete(exchange, folder)
+
+
+def test_new_credentials_are_not_used_up_for_a_key_that_was_not_tried_now(
+    exchange: KeyExchange, first: MadeKey, folder: Path
+) -> None:
+    run(folder)
+    second = exchange.write_credentials(folder)
+    exchange.answers["GET /account/limits"] = (503, None)
+
+    run(folder)
+
+    assert second.key_id in exchange.keys
+    assert (folder / "desk.pem").exists()
+
+
+def test_a_desk_that_was_renamed_and_has_another_owner_goes_on(
+    exchange: KeyExchange, first: MadeKey, folder: Path
+) -> None:
+    run(folder)
+    team = Team.objects.get()
+    alice = User.objects.create_user("alice")
+    Membership.objects.create(team=team, user=alice, role=Membership.Role.OWNER)
+    Membership.objects.filter(user__username="owner").update(role=Membership.Role.TRADER)
+    Team.objects.update(name="North desk")
+
+    assert run(folder) is not None
+
+    roles = Membership.objects.order_by("pk").values_list("user__username", "role")
+    assert list(roles) == [("owner", "trader"), ("alice", "owner")]
+    assert LogInLink.objects.latest("created_at").user == alice
+
+
 def test_a_key_that_its_owner_has_paused_is_not_replaced(exchange: KeyExchange, first: MadeKey, folder: Path) -> None:
     run(folder)
     key = the_desks_key()
@@ -229,3 +282,28 @@ def test_a_team_of_the_command_may_risk_nothing_until_its_owner_says_so(db: None
     limits = RiskLimit.objects.get(team=desk.team, environment="demo")
     assert (limits.max_order_cost, limits.max_orders_per_minute) == (Decimal(0), 0)
     assert setup.create_team("North desk", owner="nora", environment="demo") == desk
+
+
+@pytest.mark.parametrize("name", ["North & desk", "north desk", "North-Desk"])
+def test_a_team_is_not_taken_for_another_with_the_same_short_name(db: None, name: str) -> None:
+    setup.create_team("North desk", owner="nora", environment="demo")
+
+    with pytest.raises(setup.TeamRefused, match="“North desk” goes by the short name north-desk already"):
+        setup.create_team(name, owner="mallory", environment="demo")
+
+    assert Membership.objects.count() == Team.objects.count() == 1
+    assert not User.objects.filter(username="mallory").exists()
+
+
+@pytest.mark.parametrize("role", [None, "trader", "viewer"])
+def test_nobody_becomes_an_owner_by_having_a_team_made_once_more(db: None, role: str | None) -> None:
+    desk = setup.create_team("North desk", owner="nora", environment="demo")
+    if role is not None:
+        Membership.objects.create(team=desk.team, user=User.objects.create_user("mallory"), role=role)
+    before = list(Membership.objects.values_list("user__username", "role"))
+
+    with pytest.raises(setup.TeamRefused, match="mallory is no owner of it"):
+        setup.create_team("North desk", owner="mallory", environment="demo")
+
+    assert list(Membership.objects.values_list("user__username", "role")) == before
+    assert AuditEntry.objects.filter(action="member.added").count() == 1

@@ -11,6 +11,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from tests.trading.conftest import ENV, TICKER
+from trading import positions
 from trading.models import Account, ApiKey, Fill, Order, OrderState, Team, initials
 
 
@@ -48,7 +49,9 @@ def a_fill(account: Account, **changes: object) -> Fill:
         "is_taker": False,
         "traded_at": timezone.now(),
     }
-    return Fill.objects.create(**{**usual, **changes})
+    fill = Fill.objects.create(**{**usual, **changes})
+    positions.add(account, [fill])
+    return fill
 
 
 @pytest.mark.django_db

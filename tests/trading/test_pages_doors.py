@@ -96,3 +96,31 @@ def test_no_page_carries_script_or_style_of_its_own(alice: User, account: Accoun
     assert " onclick=" not in html
     scripts = [tag.partition(">")[0] for tag in html.split("<script")[1:]]
     assert all("src=" in tag or 'type="application/json"' in tag for tag in scripts)
+
+
+NAMED = [
+    "/x/sandbox/orders/?who={}",
+    "/x/sandbox/orders/?market={}",
+    "/x/sandbox/orders.json?market={}",
+    "/x/sandbox/markets/?q={}",
+    "/x/sandbox/markets/?category={}",
+    "/x/sandbox/search/?q={}",
+    "/x/sandbox/markets/" + TICKER + "/?{}",
+]
+
+
+@pytest.mark.parametrize("url", NAMED)
+def test_a_nul_in_an_address_is_refused_before_a_database_is_asked(
+    bob: User, account: Account, market: Market, url: str
+) -> None:
+    assert as_(bob).get(url.format("rain%00")).status_code == 400
+    assert as_(bob).get(url.format("rain%20")).status_code == 200
+
+
+def test_a_nul_in_a_path_or_a_cookie_is_refused(client: Client, bob: User, account: Account, market: Market) -> None:
+    browser = as_(bob)
+    assert browser.get(f"/x/sandbox/markets/{TICKER}%00/").status_code == 400
+    assert browser.get(f"/x/sandbox/markets/{TICKER}/").status_code == 200
+
+    assert client.get("/x/sandbox/", headers={"Cookie": r'sessionid="0123456789\000"'}).status_code == 400
+    assert client.get("/x/sandbox/", headers={"Cookie": 'sessionid="0123456789"'}).status_code == 302

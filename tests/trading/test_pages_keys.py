@@ -76,7 +76,7 @@ def test_removing_asks_first(alice: User, api_key: ApiKey) -> None:
 
 
 def test_only_who_may_removes_pauses_or_lends(bob: User, mallory: User, api_key: ApiKey) -> None:
-    for verb in ("remove", "pause", "lend"):
+    for verb in ("remove", "pause", "lend", "take-back"):
         url = f"/x/sandbox/keys/{api_key.pk}/{verb}/"
         assert as_(bob).post(url).status_code == 403
         assert as_(mallory).post(url).status_code == 404
@@ -88,6 +88,21 @@ def test_a_paused_key_signs_nothing_until_it_is_resumed(alice: User, api_key: Ap
 
     assert b"is paused; nothing is signed with it" in answer.content
     assert ApiKey.objects.get().state == "paused"
+
+
+def test_a_lent_key_is_taken_back_with_its_button(alice: User, bob: User, api_key: ApiKey) -> None:
+    url = f"/x/sandbox/keys/{api_key.pk}/take-back/"
+    assert url.encode() not in as_(alice).get("/x/sandbox/keys/").content
+    ApiKey.objects.update(is_feed=True)
+    assert url.encode() in as_(alice).get("/x/sandbox/keys/").content
+    assert url.encode() not in as_(bob).get("/x/sandbox/keys/").content
+    assert as_(alice).post(url).headers["Location"].startswith("/accounts/reauthenticate/")
+    assert ApiKey.objects.get().is_feed
+
+    answer = just_logged_in(alice).post(url, follow=True)
+
+    assert "reads the desk’s books no longer" in answer.content.decode()
+    assert not ApiKey.objects.get().is_feed
 
 
 def test_who_logged_in_long_ago_proves_to_be_there_first(alice: User, api_key: ApiKey) -> None:

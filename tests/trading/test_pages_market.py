@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from markets.models import Event, Market
 from tests.trading.conftest import ENV, TICKER
+from tests.trading.test_models import a_fill
 from tests.trading.test_pages_doors import as_
 from trading.models import Account, ApiKey, Fill, Order, Team
 
@@ -112,18 +113,12 @@ def test_it_shows_the_teams_orders_here_and_no_others(
 
 def filled(account: Account, *, wire_side: str, wire_price: str, count: str) -> None:
     """Keep a fill of the account in the market."""
-    Fill.objects.create(
-        environment=ENV,
-        team=account.team,
-        account=account,
+    a_fill(
+        account,
         trade_id=f"t{Fill.objects.count()}",
-        exchange_order_id="o1",
-        ticker=TICKER,
         wire_side=wire_side,
         wire_price=Decimal(wire_price),
         count=Decimal(count),
-        is_taker=True,
-        traded_at=timezone.now(),
     )
 
 

@@ -6,6 +6,8 @@ import uuid
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from markets.models import Market
 from tests.trading.conftest import TICKER
@@ -13,7 +15,7 @@ from tests.trading.exchange import ScriptedExchange
 from tests.trading.test_pages_doors import as_
 from tests.trading.test_pages_market import placed
 from tests.trading.test_pages_tickets import post
-from trading.models import Account, Order
+from trading.models import Account, Membership, Order, Team
 
 JSON = {"Accept": "application/json"}
 
@@ -120,3 +122,42 @@ def test_an_order_placed_elsewhere_is_nobodys(alice: User, account: Account) -> 
     (frame,) = as_(alice).get("/x/sandbox/orders.json").json()["orders"]
 
     assert (frame["who"], frame["by"]) == ("EXT", None)
+
+
+@pytest.mark.parametrize(("who", "known"), [("bob", True), ("mallory", False), ("nobodyatall", False)])
+def test_a_filter_tells_nobodys_id_of_another_team(
+    alice: User, bob: User, mallory: User, some: dict[str, Order], who: str, known: bool
+) -> None:
+    told = as_(alice).get(f"/x/sandbox/orders/?who={who}").context["orders_data"]["filters"]
+
+    assert told["by"] == (bob.pk if known else None)
+
+
+@pytest.mark.parametrize("url", ["/x/sandbox/orders/", "/x/sandbox/"])
+def test_more_orders_take_no_more_queries(bob: User, alice: User, account: Account, url: str) -> None:
+    Team.objects.update(traders_cancel_any=False)  # so that each row asks whose order it is
+    browser = as_(bob)
+    browser.get(url)
+    counts = []
+    for more in (5, 20):
+        for _ in range(more):
+            placed(account, alice, exchange_order_id=str(uuid.uuid4()))
+        with CaptureQueriesContext(connection) as queries:
+            shown = browser.get(url).context["orders"]
+        counts.append((len(shown), len(queries)))
+
+    assert [shown for shown, _ in counts] == [5, 25]
+    assert counts[0][1] == counts[1][1]
+
+
+def test_a_row_can_be_cancelled_by_whom_it_was_handed_to(bob: User, alice: User, account: Account) -> None:
+    Team.objects.update(traders_cancel_any=False)
+    orders = {name: placed(account, by, exchange_order_id=name) for name, by in (("own", bob), ("alices", alice))}
+
+    def cancelable() -> set[str]:
+        shown = as_(bob).get("/x/sandbox/orders/").context["orders"]
+        return {name for name, order in orders.items() for row in shown if row.order == order and row.can_cancel}
+
+    assert cancelable() == {"own"}
+    Membership.objects.filter(user=alice).update(is_active=False, handed_to=bob)
+    assert cancelable() == {"own", "alices"}

@@ -36,6 +36,7 @@ def post(user: User, url: str = URL, **changes: str) -> Any:
     return as_(user).post(url, fields(**changes), headers={"Accept": "application/json"})
 
 
+COMMA = "A comma only groups thousands, as in 1,000: write decimals with a point, as in 2.5."
 FAULTS = [
     ({"price": "48.5"}, "price", "48.5¢ is not a price of this market; the nearest: 48¢ or 49¢."),
     ({"price": "120"}, "price", "120¢ is not a price: it lies between 0¢ and 100¢."),
@@ -43,6 +44,8 @@ FAULTS = [
     ({"price": ""}, "price", "A price is a number of cents, such as 57 or 57.5."),
     ({"count": "0.001"}, "count", "0.001 is too little: an order is for at least 0.01 contract."),
     ({"count": "1.005"}, "count", "1.005 is not possible: counts go in steps of 0.01 contract."),
+    ({"count": "2,5"}, "count", COMMA),
+    ({"price": "0,48"}, "price", COMMA),
     ({"count": "-5"}, "count", "A quantity is a number of contracts, such as 10 or 2.5."),
     ({"direction": "hold-yes"}, "direction", "Say buy or sell, YES or NO."),
     ({"direction": "buy-no", "price": "0.5"}, "price", "0.5¢ is not a price of this market; the nearest: 1¢."),

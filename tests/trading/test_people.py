@@ -12,10 +12,12 @@ from django.core.exceptions import PermissionDenied
 from django.db import connection
 from django.http import Http404
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from tests.trading.conftest import a_ticket, member
 from tests.trading.exchange import ScriptedExchange
 from tests.trading.test_models import an_order
+from tests.trading.test_pages_doors import as_
 from trading import invitations, limits, orders, people, permissions
 from trading.limits import LimitRefused, OwnLimits
 from trading.models import Account, AuditEntry, Invitation, Membership, Order, RiskLimit, Team
@@ -152,6 +154,27 @@ def test_whoever_orders_were_handed_to_may_cancel_them_as_their_own(
     assert permissions.may_cancel(of(carl), order)
     assert not permissions.may_cancel(of(dora), order)
     assert [found.pk for found in people.working_orders(of(carl))] == [order.pk]
+
+
+def test_the_page_counts_by_as_many_queries_for_many_members_as_for_one(
+    team: Team, account: Account, alice: User, bob: User
+) -> None:
+    browser = as_(alice)
+    carl = member("carl", team, Membership.Role.TRADER)
+    for index, (by, state) in enumerate([(bob, "resting"), (carl, "unknown"), (carl, "canceled"), (alice, "resting")]):
+        an_order(account, placed_by=by, state=state, client_order_id=f"c{index}")
+    people.pause(alice, membership=of(bob), handed_to=carl)
+    browser.get("/x/sandbox/team/")
+    with CaptureQueriesContext(connection) as few:
+        rows = browser.get("/x/sandbox/team/").context["members"]
+    for index in range(20):
+        member(f"person-{index}", team, Membership.Role.TRADER)
+
+    with CaptureQueriesContext(connection) as many:
+        browser.get("/x/sandbox/team/")
+
+    assert {row["member"].user.username: row["working"] for row in rows} == {"alice": 1, "bob": 1, "carl": 2}
+    assert len(many) == len(few)
 
 
 def test_what_was_handed_over_goes_on_with_its_keeper(team: Team, account: Account, alice: User, bob: User) -> None:

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from markets.kalshi.errors import KalshiError
@@ -18,7 +20,7 @@ from markets.kalshi.rest import RestClient
 from tests.trading.conftest import TICKER
 from tests.trading.exchange import Answer, ScriptedExchange, Turn
 from tests.trading.test_models import an_order
-from trading import orders, reconcile, tasks
+from trading import booking, orders, reconcile, tasks
 from trading.models import Account, ApiKey, AuditEntry, DeskEvent, Fill, Order
 
 
@@ -206,8 +208,8 @@ def test_a_fill_is_booked_once_however_often_it_is_told(
     order = place()
     said = ready.fill(order.exchange_order_id or "", "4.00")
 
-    told = [reconcile.book(account, fill_body(said)) for _ in range(5)]
-    told.append(reconcile.book(account, tick_of(said, order.client_order_id)))
+    told = [booking.book(account, fill_body(said)) for _ in range(5)]
+    told.append(booking.book(account, tick_of(said, order.client_order_id)))
 
     assert told == [True, False, False, False, False, False]
     order.refresh_from_db()
@@ -227,10 +229,10 @@ def test_fills_may_come_in_any_order_and_after_the_end(
     order = place()
     first, second = (ready.fill(order.exchange_order_id or "", count) for count in ("4.00", "3.00"))
     ready.end(order.exchange_order_id or "")
-    reconcile.hear(account, order_body(ready.orders[order.exchange_order_id or ""]))
+    booking.hear(account, order_body(ready.orders[order.exchange_order_id or ""]))
 
-    reconcile.book(account, fill_body(second))
-    reconcile.book(account, fill_body(first))
+    booking.book(account, fill_body(second))
+    booking.book(account, fill_body(first))
 
     order.refresh_from_db()
     assert (order.state, order.filled, order.fills.count()) == ("canceled", Decimal(7), 2)
@@ -241,7 +243,7 @@ def test_the_fills_alone_can_prove_that_an_order_is_executed(
 ) -> None:
     order = place()
     for count in ("4.00", "6.00"):
-        reconcile.book(account, fill_body(ready.fill(order.exchange_order_id or "", count)))
+        booking.book(account, fill_body(ready.fill(order.exchange_order_id or "", count)))
 
     order.refresh_from_db()
     assert (order.state, order.remaining) == ("executed", Decimal(0))
@@ -254,7 +256,7 @@ def test_a_fill_of_the_stream_proves_that_an_unknown_order_exists(
     assert order.state == "unknown"
     (exchange_id,) = ready.orders
 
-    reconcile.book(account, tick_of(ready.fill(exchange_id, "4.00"), order.client_order_id))
+    booking.book(account, tick_of(ready.fill(exchange_id, "4.00"), order.client_order_id))
 
     order.refresh_from_db()
     assert (order.state, order.exchange_order_id, order.filled) == ("resting", exchange_id, Decimal(4))
@@ -265,10 +267,10 @@ def test_a_fill_before_its_order_is_known_finds_it_later(
 ) -> None:
     order = place(Turn(answer="drop"))
     (exchange_id,) = ready.orders
-    reconcile.book(account, fill_body(ready.fill(exchange_id, "4.00")))
+    booking.book(account, fill_body(ready.fill(exchange_id, "4.00")))
     assert Fill.objects.get().order is None
 
-    reconcile.hear(account, order_body(ready.orders[exchange_id]))
+    booking.hear(account, order_body(ready.orders[exchange_id]))
 
     assert Fill.objects.get().order == order
     order.refresh_from_db()
@@ -280,7 +282,7 @@ def test_more_filled_than_ordered_is_flagged(
 ) -> None:
     order = place()
     for count in ("6.00", "6.00"):
-        reconcile.book(account, fill_body(ready.fill(order.exchange_order_id or "", count)))
+        booking.book(account, fill_body(ready.fill(order.exchange_order_id or "", count)))
 
     order.refresh_from_db()
     assert (order.filled, order.is_overfilled) == (Decimal(12), True)
@@ -295,7 +297,7 @@ def test_a_message_of_the_private_stream_is_heard(
     ready.end(row["order_id"])
     said = read_body(UserOrder, json.dumps({**row, "last_update_reason": "ExpiryCancel"}).encode())
 
-    reconcile.hear(account, said)
+    booking.hear(account, said)
 
     order.refresh_from_db()
     assert (order.state, order.filled, order.reason_text) == ("canceled", Decimal(4), "Expired.")
@@ -395,3 +397,24 @@ def test_a_second_order_under_our_id_becomes_visible(
     assert (twin.state, twin.count, twin.client_order_id) == ("resting", Decimal(10), None)
     assert twin.exchange_order_id != ours.exchange_order_id
     assert Order.objects.count() == 2
+
+
+@pytest.mark.parametrize("booked", [1, 9])
+def test_a_scan_books_no_fill_again(
+    ready: ScriptedExchange, reader: RestClient, account: Account, place: Callable[..., Order], booked: int
+) -> None:
+    order = place()
+    for _ in range(booked):
+        ready.fill(order.exchange_order_id or "", "1.00")
+    reconcile.compare(account, reader)
+    place(Turn(accept=False, answer="drop"))
+
+    with CaptureQueriesContext(connection) as queries:
+        reconcile.resolve(account, reader)
+
+    assert not any("SAVEPOINT" in query["sql"] for query in queries)
+    assert len(queries) == 6  # however many are booked
+
+    ready.fill(order.exchange_order_id or "", "1.00")
+    reconcile.resolve(account, reader)
+    assert Fill.objects.count() == booked + 1

@@ -7,6 +7,8 @@ from decimal import Decimal
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from markets.models import Market
@@ -394,3 +396,37 @@ def test_what_an_order_filled_long_ago_is_in_the_fills(account: Account) -> None
     an_order(account, state="executed", filled=Decimal(10), remaining=Decimal(0), updated_at=old)
 
     assert codes(draft(account)) == []
+
+
+# --- how long it takes ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("state", ["active", "reducing"])
+def test_no_fill_is_read_for_an_order_and_the_sums_once(account: Account, state: str) -> None:
+    TradingState.objects.create(environment="sandbox", team=account.team, state=state)
+    a_fill(account, count=Decimal(10))
+    order = draft(account, action="sell")
+
+    with CaptureQueriesContext(connection) as queries:
+        assert codes(order) == []
+
+    asked = [query["sql"] for query in queries]
+    assert not any('FROM "trading_fill"' in sql for sql in asked)
+    assert sum('FROM "trading_bookedposition"' in sql for sql in asked) == 1
+
+
+def test_open_orders_are_added_up_by_the_database(account: Account, limits: RiskLimit) -> None:
+    RiskLimit.objects.filter(pk=limits.pk).update(max_exposure=Decimal("10.00"))
+    for _ in range(30):
+        an_order(account, count=Decimal("0.10"), remaining=Decimal("0.10"))  # 3 at 48¢: $1.44
+
+    assert codes(draft(account, price=Decimal("0.50"), count=Decimal("17.12"))) == []  # $8.56
+    assert codes(draft(account, price=Decimal("0.50"), count=Decimal("17.14"))) == ["EXPOSURE_LIMIT"]
+
+
+def test_large_numbers_are_said_with_their_thousands(account: Account, limits: RiskLimit) -> None:
+    RiskLimit.objects.filter(pk=limits.pk).update(max_order_cost=Decimal(10_000), max_position=Decimal(12_000))
+    said = sentence(draft(account, count=Decimal("25000.5")))
+
+    assert "This order would cost $12,000.24; the limit is $10,000.00." in said
+    assert "25,000.5 contracts of this market might be held; the limit is 12,000." in said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -354,10 +355,53 @@ def test_log_ins_and_failures_are_in_the_record_without_the_password(alice: User
     Client(REMOTE_ADDR="203.0.113.7").post("/accounts/login/", {"login": "alice", "password": "a wrong password"})
     sign_in("alice", REMOTE_ADDR="198.51.100.4")
 
+    session = hashlib.sha256(DeskSession.objects.get().session_key.encode()).hexdigest()[:12]
+    came = {"ip": "198.51.100.4", "session": session}
     assert list(AuditEntry.objects.values_list("action", "actor_name", "facts")) == [
-        ("session.failed", "", {"user": "alice", "address": "203.0.113.7"}),
-        ("session.started", "alice", {"address": "198.51.100.4"}),
+        ("session.failed", "", {"user": "alice", "address": "203.0.113.7", "origin": {"ip": "203.0.113.7"}}),
+        ("session.started", "alice", {"address": "198.51.100.4", "origin": came}),
     ]
+
+
+@pytest.mark.parametrize("typed", ["bob", "BOB", "Bob"])
+def test_a_guess_is_in_the_record_however_the_name_is_written(bob: User, typed: str) -> None:
+    Client().post("/accounts/login/", {"login": typed, "password": "a wrong password"})
+
+    assert [entry.facts["user"] for entry in AuditEntry.objects.filter(action="session.failed")] == ["bob"]
+    assert Client().post("/accounts/login/", {"login": typed, "password": PASSWORD}).status_code == 302
+
+
+def test_a_guess_at_a_name_that_nobody_has_is_in_no_record(bob: User) -> None:
+    Client().post("/accounts/login/", {"login": "bobby", "password": "a wrong password"})
+
+    assert not AuditEntry.objects.exists()
+
+
+def test_each_wrong_code_is_in_the_record_and_the_right_one_is_a_log_in(bob: User) -> None:
+    TOTP.activate(bob, SECRET)
+    browser = Client(REMOTE_ADDR="203.0.113.7")
+    asked = browser.post("/accounts/login/", {"login": "bob", "password": PASSWORD}).headers["Location"]
+    for _ in range(3):
+        browser.post(asked, {"code": "0000000"})
+
+    failed = AuditEntry.objects.filter(action="session.factor_failed")
+    assert [(entry.actor, entry.facts["user"], entry.facts["kind"], entry.facts["address"]) for entry in failed] == [
+        (None, "bob", "totp", "203.0.113.7")
+    ] * 3
+    assert not AuditEntry.objects.filter(action="session.started").exists()
+    browser.post(asked, {"code": code_of(SECRET)})
+    assert [entry.action for entry in AuditEntry.objects.order_by("number")][3:] == ["session.started"]
+
+
+def test_a_log_out_is_in_the_record_of_whoever_was_logged_in(bob: User) -> None:
+    browser = sign_in("bob", REMOTE_ADDR="203.0.113.7")
+    browser.post("/accounts/logout/")
+    browser.post("/accounts/logout/")
+
+    left = AuditEntry.objects.get(action="session.left")
+    began = AuditEntry.objects.get(action="session.started")
+    assert (left.actor_name, left.facts["address"]) == ("bob", "203.0.113.7")
+    assert left.facts["origin"] == began.facts["origin"]
 
 
 # --- the list ----------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import pytest
 from markets.kalshi.feed import Connected, FillReceived, Malformed, UserOrderReceived
 from markets.kalshi.messages import FillTick, UserOrder, read_body
 from tests.trading.exchange import ScriptedExchange, Turn
-from trading import reconcile, stream
+from trading import booking, stream
 from trading.models import Account, ApiKey, Order
 from trading.stream import PrivateStream
 
@@ -89,7 +89,7 @@ def test_what_could_not_be_written_down_is_found_by_a_comparison(
     order = place()
     row = ready.orders[order.exchange_order_id or ""]
     ready.fill(row["order_id"], "10.00")
-    monkeypatch.setattr(reconcile, "hear", _fails_once(reconcile.hear))
+    monkeypatch.setattr(booking, "hear", _fails_once(booking.hear))
     private._events.put(UserOrderReceived(read_body(UserOrder, json.dumps(row).encode()), 1))
     private._is_stopping.set()
     monkeypatch.setattr(stream, "COMPARE_AGAIN_SECONDS", 0)

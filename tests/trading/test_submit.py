@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
@@ -17,7 +18,7 @@ from django.utils import timezone
 from markets.models import Market
 from tests.trading.conftest import ENV, TICKER, a_ticket
 from tests.trading.exchange import Answer, ScriptedExchange, Turn
-from trading import events, orders
+from trading import clients, events, orders
 from trading.models import Account, ApiKey, AuditEntry, DeskEvent, Order, RiskLimit, Team
 from trading.orders import KeyReused, NoKey
 
@@ -165,14 +166,17 @@ def test_whatever_is_no_clear_answer_is_unknown_and_never_sent_again(
     assert len(ready.sent) == 1
 
 
-def test_an_exchange_that_cannot_be_reached_leaves_the_order_unknown(
-    ready: ScriptedExchange, bob: User, team: Team
+@pytest.mark.parametrize(("told_its_time", "state"), [(True, "unknown"), (False, "lapsed")])
+def test_an_order_is_unknown_once_it_was_to_leave_for_an_exchange_that_cannot_be_reached(
+    ready: ScriptedExchange, api_key: ApiKey, bob: User, team: Team, told_its_time: bool, state: str
 ) -> None:
+    if told_its_time:
+        clients.rest_client(api_key, purpose="trade")._transport.clock_told_at = time.monotonic()
     ready.__exit__()
 
     order = submit(bob, team)
 
-    assert (order.state, len(ready.sent)) == ("unknown", 0)
+    assert (order.state, len(ready.sent)) == (state, 0)
 
 
 def test_the_exchange_that_has_our_id_already_has_our_order(ready: ScriptedExchange, bob: User, team: Team) -> None:
@@ -333,6 +337,7 @@ def test_without_a_fresh_top_one_book_is_asked_for(
     assert submit(bob, team).state == "resting"
     assert [path for method, path, _ in exchange.requests] == [
         f"/markets/{TICKER}/orderbook",
+        "/exchange/status",
         "/portfolio/events/orders",
     ]
 

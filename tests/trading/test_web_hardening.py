@@ -10,12 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django import forms
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.http import HttpResponse
+from django.template.loader import render_to_string
 from django.test import Client
 from django.urls import path
 from django.utils import timezone
+from django.utils.safestring import mark_safe
 
 from kalshiweb import urls
 from markets.models import Event, Market, Series
@@ -323,3 +326,20 @@ def test_no_template_trusts_text_and_no_script_writes_markup() -> None:
 
     assert [file.name for file in templates if file.name != "_field.html"] == []
     assert scripts == []
+
+
+# --- what stands beside a field --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("<b>bold</b> & plain", "&lt;b&gt;bold&lt;/b&gt; &amp; plain"),
+        (mark_safe('<a href="/">Back</a>'), '<a href="/">'),
+    ],
+)
+def test_a_fields_help_is_markup_only_where_the_program_says_so(text: str, shown: str) -> None:
+    class OneField(forms.Form):
+        name = forms.CharField(help_text=text)
+
+    assert shown in render_to_string("_fields.html", {"form": OneField()})

@@ -259,6 +259,8 @@ def test_a_team_is_made_with_a_link_for_its_new_owner(owner: User, settings: Any
     assert "/welcome/reset-" in said
     with pytest.raises(CommandError, match="letters or digits"):
         printed("create_team", "!!!", "--owner", "nora")
+    with pytest.raises(CommandError, match="mallory is no owner of it"):
+        printed("create_team", "North desk", "--owner", "mallory")
 
 
 def test_a_printed_link_leads_to_the_desk_that_runs(owner: User, settings: Any) -> None:

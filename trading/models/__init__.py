@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from trading.models.accounts import Account, ApiKey, RiskLimit, TradingState
-from trading.models.fills import Fill
+from trading.models.fills import BookedPosition, Fill
 from trading.models.orders import ForbiddenAdvance, Order
 from trading.models.people import DeskSession, Invitation, LogInLink, Membership, Team, initials
 from trading.models.record import DESK_GROUP, AppendOnly, Archive, AuditEntry, DeskEvent
-from trading.models.states import LEADS_TO, TERMINAL, OrderState
+from trading.models.states import LEADS_TO, SEND_WITHIN, TERMINAL, OrderState
 from trading.models.words import Word
 
 __all__ = [
     "DESK_GROUP",
     "LEADS_TO",
+    "SEND_WITHIN",
     "TERMINAL",
     "Account",
     "ApiKey",
     "AppendOnly",
     "Archive",
     "AuditEntry",
+    "BookedPosition",
     "DeskEvent",
     "DeskSession",
     "Fill",

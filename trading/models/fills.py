@@ -1,4 +1,4 @@
-"""Fills: what was really traded, each booked once."""
+"""Fills: what was really traded, each booked once; and what they add up to."""
 
 from __future__ import annotations
 
@@ -47,3 +47,29 @@ class Fill(models.Model):
 
     def __str__(self) -> str:
         return f"{self.count} {self.ticker} at {self.wire_price}"
+
+
+class BookedPosition(models.Model):
+    """One market of an account, added up from its fills: so that an order need not wait until that is done.
+
+    Written with the fills, by `trading.positions` alone. Without `last_traded_at` its numbers say nothing: a fill came
+    out of order, and they have to be counted anew.
+    """
+
+    account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="positions")
+    ticker = models.CharField(max_length=TICKER_LENGTH)
+    # SQLite keeps 15 digits of a decimal: the dollars are exact below a thousand million.
+    net = models.DecimalField(max_digits=16, decimal_places=2, default=Decimal(0), help_text="Contracts, YES positive.")
+    cost = models.DecimalField(max_digits=15, decimal_places=6, default=Decimal(0), help_text="Of what is open, $.")
+    realized = models.DecimalField(max_digits=15, decimal_places=6, default=Decimal(0), help_text="Without fees, $.")
+    fees = models.DecimalField(max_digits=15, decimal_places=6, default=Decimal(0), help_text="Of all fills, $.")
+    last_traded_at = models.DateTimeField(null=True, help_text="When the last fill that is in it was traded.")
+    last_fill = models.BigIntegerField(default=0, help_text="Its number: among fills of one moment, it decides.")
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["account", "ticker"], name="bookedposition_account_ticker"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.net} of {self.ticker}"

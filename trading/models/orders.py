@@ -279,7 +279,11 @@ class Order(models.Model):
             raise ForbiddenAdvance(f"nobody learns {sorted(unknown)} about an order")
         with transaction.atomic():
             written = {**values, "updated_at": timezone.now()}
-            still = {"state": before} | ({"filled": self.filled} if TOLD & set(values) else {})
+            still: dict[str, Any] = {"state": before}
+            if TOLD & set(values):
+                still["filled"] = self.filled
+            if "cancel_requested_at" in values:  # one wish is not taken for another
+                still["cancel_requested_at"] = self.cancel_requested_at
             was_there = Order.objects.filter(pk=self.pk, **still).update(**written)
             if was_there:
                 self._tell(action, actor, values)

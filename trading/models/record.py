@@ -26,6 +26,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from markets.lines import LAYER_ERRORS
+from trading import origin
 from trading.models.people import Team
 
 if TYPE_CHECKING:
@@ -57,7 +58,11 @@ class AuditQuerySet(models.QuerySet["AuditEntry"]):
         environment: str = "",
         facts: Mapping[str, Any] | None = None,
     ) -> AuditEntry:
-        """Add an entry at the end of the team's chain; the team's row is locked until the caller's transaction ends."""
+        """Add an entry at the end of the team's chain; the team's row is locked until the caller's transaction ends.
+
+        Where a request is under way, the facts say from where it comes.
+        """
+        came = origin.current()
         with transaction.atomic():
             Team.objects.select_for_update(no_key=True).get(pk=team.pk)
             last = self.filter(team=team).order_by("-number").first()
@@ -70,7 +75,7 @@ class AuditQuerySet(models.QuerySet["AuditEntry"]):
                 actor_name=actor.get_username() if actor else "",
                 action=action,
                 subject=f"{subject._meta.model_name}:{subject.pk}" if subject else "",
-                facts=masked(dict(facts or {})),
+                facts=masked({**(facts or {}), **({origin.KEY: came} if came else {})}),
                 previous_hash=last.hash if last else "",
             )
             entry.hash = entry.digest()

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 from types import MappingProxyType
 
 from django.db import models
@@ -47,6 +48,7 @@ LEADS_TO: Mapping[OrderState, frozenset[OrderState]] = MappingProxyType(
     }
 )
 
+SEND_WITHIN = timedelta(seconds=5)  # of the moment it was asked for: what is queued for longer is never sent
 TERMINAL = frozenset(state for state, after in LEADS_TO.items() if not after)
 # Where contracts may be bought with it, as far as we know: what counts against limits.
 AT_RISK = frozenset({_S.QUEUED, _S.SENDING, _S.RESTING, _S.UNKNOWN, _S.NEEDS_HUMAN})

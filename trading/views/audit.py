@@ -11,17 +11,17 @@ from django.core.cache import cache
 from django.core.exceptions import ValidationError
 from django.core.paginator import Paginator
 from django.db.models import Q, QuerySet
-from django.http import HttpResponse, QueryDict
+from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
 from trading import audit as record
-from trading import checkpoints, evidence, permissions
+from trading import checkpoints, evidence, origin, permissions
 from trading.checkpoints import CheckpointRefused
 from trading.evidence import EvidenceRefused
 from trading.models import Archive, AuditEntry, Team
 from trading.permissions import Permission
-from trading.views.doors import DeskRequest, desk_page
+from trading.views.doors import DeskRequest, desk_page, page_query
 
 ROWS = 100
 VERDICT_KEPT_SECONDS = 24 * 3600
@@ -43,7 +43,10 @@ def audit(request: DeskRequest) -> HttpResponse:
     page = Paginator(found, ROWS).get_page(request.GET.get("page"))
     context = {
         "page": page,
-        "rows": [(entry, record.sentence(entry), _facts(entry)) for entry in page.object_list],
+        "rows": [
+            (entry, record.sentence(entry), _facts(entry, with_origin=any(asked.values())))
+            for entry in page.object_list
+        ],
         "asked": asked,
         "is_filtered": any(asked.values()),
         "sees_all": sees_all,
@@ -54,8 +57,8 @@ def audit(request: DeskRequest) -> HttpResponse:
         "verdict": cache.get(_verdict_key(request.team)) if sees_all else None,
         "fingerprint": checkpoints.fingerprint() if sees_all else "",
         "may_take": sees_all and permissions.may(request.membership, Permission.EXPORT_HISTORY),
-        "next_query": _query(request.GET, page.number + 1),
-        "previous_query": _query(request.GET, page.number - 1),
+        "next_query": page_query(request.GET, page.number + 1),
+        "previous_query": page_query(request.GET, page.number - 1),
     }
     return render(request, "trading/audit.html", context)
 
@@ -142,14 +145,20 @@ def _day(text: str) -> datetime | None:
         return None
 
 
-def _facts(entry: AuditEntry) -> str:
-    """Return what an entry knows, for a line of the table; of limits and settings what changed."""
+def _facts(entry: AuditEntry, *, with_origin: bool) -> str:
+    """Return what an entry knows, for a line of the table; of limits and settings what changed.
+
+    Where a request came from is said to those who look for something: it would be the same in line after line.
+    """
     facts = dict(entry.facts)
+    came = facts.pop(origin.KEY, {})
     before, after = facts.get("from"), facts.get("to")
     if isinstance(before, dict) and isinstance(after, dict):
         del facts["from"], facts["to"]
         changed = [name for name in after if after[name] != before.get(name)]
         facts |= {name: {"from": before.get(name), "to": after[name]} for name in changed}
+    if with_origin:
+        facts |= came
     shown = [(name.replace("_", " "), _words(value)) for name, value in facts.items()]
     return " · ".join(f"{name}: {words}" for name, words in shown if words)
 
@@ -171,9 +180,3 @@ def _people(team: Team) -> list[str]:
 
 def _verdict_key(team: Team) -> str:
     return f"audit:{team.pk}:verdict"
-
-
-def _query(asked: QueryDict, page: int) -> str:
-    query = asked.copy()
-    query["page"] = str(page)
-    return query.urlencode()

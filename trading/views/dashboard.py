@@ -9,11 +9,12 @@ from typing import Any
 
 from django.http import HttpResponse
 from django.shortcuts import render
+from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from markets.models import Market
-from trading import permissions, positions, setup
-from trading.models import Account, Order, RiskLimit
+from trading import permissions, risk, setup
+from trading.models import Account, RiskLimit
 from trading.permissions import Permission
 from trading.views import hints
 from trading.views.doors import DeskRequest, desk_page, working_orders
@@ -23,7 +24,7 @@ MARKETS_SHOWN = 24
 CLOSING_SHOWN = 5
 CLOSING_READ = 200  # the answers of an event close together
 ORDERS_SHOWN = 200
-ZERO, ONE = Decimal(0), Decimal(1)
+ZERO = Decimal(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +59,7 @@ class Exposure:
 def dashboard(request: DeskRequest) -> HttpResponse:
     """Show the desk at one glance; with `?part=money` its positions and exposure alone, for after a fill."""
     if request.GET.get("part") == "money":
-        orders = list(working_orders(request.team, request.environment)[:ORDERS_SHOWN])
-        return render(request, "trading/_dashboard_money.html", _money(request, orders))
+        return render(request, "trading/_dashboard_money.html", _money(request))
     open_markets = Market.objects.in_environment(request.environment).open()
     busiest = list(open_markets.by_activity()[:MARKETS_SHOWN])
     closing = _closing(open_markets.closing_soon()[:CLOSING_READ])
@@ -74,7 +74,7 @@ def dashboard(request: DeskRequest) -> HttpResponse:
         "orders_data": {"orders": [row.frame for row in shown], "names": names},
         "hint": hints.DASHBOARD,
         "needs_password": setup.needs_password(request),
-        **_money(request, orders),
+        **_money(request),
     }
     return render(request, "trading/dashboard.html", context)
 
@@ -87,15 +87,14 @@ def _closing(markets: Iterable[Market]) -> list[Market]:
     return list(by_event.values())[:CLOSING_SHOWN]
 
 
-def _money(request: DeskRequest, orders: list[Order]) -> dict[str, Any]:
+def _money(request: DeskRequest) -> dict[str, Any]:
     if not permissions.may(request.membership, Permission.SEE_POSITIONS):
         return {"account": None, "positions": [], "exposure": None}
     account = Account.objects.filter(team=request.team, environment=request.environment).order_by("pk").first()
     limit = RiskLimit.objects.filter(team=request.team, environment=request.environment).first()
-    held = positions.of_account(account) if account else {}
+    held, working = risk.exposure(account, timezone.now()) if account else ({}, ZERO)
     open_positions = [position for position in held.values() if position.net]
     names = market_names(request.environment, {position.ticker for position in open_positions})
-    working = sum((at_most(order) for order in orders), ZERO)
     return {
         "account": account,
         "positions": [
@@ -107,9 +106,3 @@ def _money(request: DeskRequest, orders: list[Order]) -> dict[str, Any]:
             limit=limit.max_exposure if limit else ZERO,
         ),
     }
-
-
-def at_most(order: Order) -> Decimal:
-    """Return the most that the rest of an order may cost, in dollars."""
-    price = order.wire_price if order.wire_side == "bid" else ONE - order.wire_price
-    return order.remaining * price

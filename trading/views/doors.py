@@ -10,7 +10,7 @@ from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.models import User
-from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
 
@@ -94,6 +94,13 @@ def fault(text: str, *, field: str | None = None, status: int = 422, **more: Any
 def wants_json(request: HttpRequest) -> bool:
     """Say whether a script asks, rather than a form without one."""
     return "application/json" in request.headers.get("Accept", "")
+
+
+def page_query(asked: QueryDict, page: int) -> str:
+    """Return the query of the same list's other page."""
+    query = asked.copy()
+    query["page"] = str(page)
+    return query.urlencode()
 
 
 def working_orders(team: Team, environment: str) -> OrderQuerySet:

@@ -15,7 +15,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 from django.views.decorators.http import require_http_methods, require_POST
 
-from trading import invitations, people, permissions, sessions
+from trading import invitations, permissions, sessions
 from trading.invitations import InvitationRefused
 from trading.memberforms import InvitationForm, JoinForm
 from trading.permissions import Permission
@@ -34,7 +34,7 @@ def invitation_make(request: DeskRequest) -> HttpResponse:
     if not form.is_valid():
         return render(request, "trading/team.html", {**team_context(request), "invitation_form": form}, status=422)
     values = form.cleaned_data
-    permissions.require(request.user, request.team, people.needed(values["role"]))
+    permissions.require(request.user, request.team, permissions.needed(values["role"]))
     try:
         token = invitations.invite(request.user, team=request.team, role=values["role"], for_whom=values["for_whom"])
     except InvitationRefused as exc:

@@ -33,6 +33,7 @@ CHANGES = {
     "pause": (Permission.REMOVE_KEY, desk_keys.pause, "is paused; nothing is signed with it"),
     "resume": (Permission.ADD_KEY, desk_keys.resume, "was tried at the exchange and is in use"),
     "lend": (Permission.LEND_FEED, desk_keys.lend_feed, "now reads the desk’s books"),
+    "take-back": (Permission.LEND_FEED, desk_keys.take_back, "reads the desk’s books no longer"),
 }
 DANGEROUS = {"write::transfer", "write::keys"}
 
@@ -97,7 +98,7 @@ def key_remove(request: DeskRequest, pk: uuid.UUID) -> HttpResponse:
 @require_POST
 @desk_page
 def key_change(request: DeskRequest, pk: uuid.UUID, verb: str) -> HttpResponse:
-    """Pause a key, try and resume it, or lend it to the feed; a refusal is said on the list."""
+    """Pause a key, try and resume it, lend it to the feed or take it back; a refusal is said on the list."""
     key = permissions.get_key(request.user, pk, CHANGES[verb][0])
     if proof := sessions.missing_proof(request, back_to=reverse("trading:keys", args=[request.environment])):
         return proof

@@ -8,7 +8,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from markets.models import Event, Market, MarketQuerySet, Series
-from trading.views.doors import DeskRequest, desk_page
+from trading.views.doors import DeskRequest, desk_page, page_query
 from trading.views.shown import event_titles, grouped
 
 ROWS = 50
@@ -34,8 +34,8 @@ def markets(request: DeskRequest) -> HttpResponse:
         "status": _status(request.GET),
         "sort": _sort(request.GET),
         "sorts": ORDERS,
-        "next_query": _query(request.GET, page.number + 1),
-        "previous_query": _query(request.GET, page.number - 1),
+        "next_query": page_query(request.GET, page.number + 1),
+        "previous_query": page_query(request.GET, page.number - 1),
     }
     return render(request, "trading/markets.html", context)
 
@@ -71,9 +71,3 @@ def _sort(asked: QueryDict) -> str:
 def _categories(environment: str) -> list[str]:
     found = Series.objects.in_environment(environment).exclude(category="")
     return list(found.order_by("category").values_list("category", flat=True).distinct())
-
-
-def _query(asked: QueryDict, page: int) -> str:
-    query = asked.copy()
-    query["page"] = str(page)
-    return query.urlencode()

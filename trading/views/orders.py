@@ -5,9 +5,10 @@ from __future__ import annotations
 import uuid
 
 from django.contrib import messages
-from django.contrib.auth import get_user_model
+from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
+from django.db.models import QuerySet
 from django.http import HttpResponse, JsonResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
@@ -19,7 +20,7 @@ from trading.models.orders import OrderQuerySet
 from trading.permissions import Permission
 from trading.risk import Refusal
 from trading.views import hints
-from trading.views.doors import NOT_WORKING, DeskRequest, desk_call, desk_page, fault, wants_json
+from trading.views.doors import NOT_WORKING, DeskRequest, desk_call, desk_page, fault, page_query, wants_json
 from trading.views.shown import market_names, shown_orders
 
 ROWS = 100
@@ -34,7 +35,7 @@ def orders(request: DeskRequest) -> HttpResponse:
     names = market_names(request.environment, {order.ticker for order in page.object_list})
     shown = shown_orders(page.object_list, membership=request.membership, number=request.desk_number, names=names)
     asked = {name: request.GET.get(name, "") for name in ("state", "who", "market")}
-    filters = {**asked, "page": page.number, "by": _person(asked["who"])}
+    filters = {**asked, "page": page.number, "by": _person(request, asked["who"])}
     context = {
         "page": page,
         "orders": shown,
@@ -44,8 +45,8 @@ def orders(request: DeskRequest) -> HttpResponse:
         "people": _people(request),
         "asked": asked,
         "is_filtered": any(asked.values()),
-        "next_query": _query(request.GET, page.number + 1),
-        "previous_query": _query(request.GET, page.number - 1),
+        "next_query": page_query(request.GET, page.number + 1),
+        "previous_query": page_query(request.GET, page.number - 1),
         "hint": hints.ORDERS,
     }
     return render(request, "trading/orders.html", context)
@@ -96,20 +97,16 @@ def matching(request: DeskRequest, asked: QueryDict) -> OrderQuerySet:
 
 
 def _people(request: DeskRequest) -> list[str]:
-    members = get_user_model().objects.filter(memberships__team=request.team)
-    return list(members.order_by("username").values_list("username", flat=True))
+    return list(_members(request).order_by("username").values_list("username", flat=True))
 
 
-def _person(name: str) -> int | None:
-    """Return whose orders a filter keeps: the id of nobody where it names nobody."""
-    person = get_user_model().objects.filter(username=name).first() if name else None
-    return person.pk if person else None
+def _members(request: DeskRequest) -> QuerySet[User]:
+    return User.objects.filter(memberships__team=request.team)
 
 
-def _query(asked: QueryDict, page: int) -> str:
-    query = asked.copy()
-    query["page"] = str(page)
-    return query.urlencode()
+def _person(request: DeskRequest, name: str) -> int | None:
+    """Return whose orders a filter keeps: the id of nobody where it names nobody of the team."""
+    return _members(request).filter(username=name).values_list("pk", flat=True).first() if name else None
 
 
 def _refuse(request: DeskRequest, text: str, *, status: int) -> HttpResponse:

@@ -34,6 +34,8 @@ def shown_orders(
     orders: Iterable[Order], *, membership: Membership, number: int, names: dict[str, str]
 ) -> list[ShownOrder]:
     """Return orders as rows, each as of the team's news `number`."""
+    orders = list(orders)
+    cancelable = permissions.cancelable_by(membership, orders)
     return [
         ShownOrder(
             order=order,
@@ -42,7 +44,7 @@ def shown_orders(
             kind=state_kind(order),
             same=Direction(order.action, order.side, order.price).mirrored(),  # type: ignore[arg-type]
             until=UNTIL.get(order.time_in_force, order.time_in_force),
-            can_cancel=order.is_cancelable and permissions.may_cancel(membership, order),
+            can_cancel=order.is_cancelable and order.pk in cancelable,
             is_mine=order.placed_by_id == membership.user_id,
         )
         for order in orders

@@ -26,7 +26,10 @@ class Command(BaseCommand):
         """Make it, and say what there is now."""
         if not slugify(options["name"]):
             raise CommandError("Give the team a name with letters or digits.")
-        desk = setup.create_team(options["name"], owner=options["owner"], environment=settings.ENVIRONMENT)
+        try:
+            desk = setup.create_team(options["name"], owner=options["owner"], environment=settings.ENVIRONMENT)
+        except setup.TeamRefused as exc:
+            raise CommandError(str(exc)) from None
         self.stdout.write(f"Team {desk.team.name}, owner {desk.owner}, account {desk.account}.")
         if not desk.owner.has_usable_password():
             self.stdout.write(f"Once, within an hour: {address(setup.make_link(desk.owner, kind='reset'))}")

@@ -86,6 +86,11 @@ class RestClient:
         """The exchange's clock minus ours, as of the last answer; 0 before the first."""
         return self._transport.skew_ms
 
+    @property
+    def clock_age_seconds(self) -> float:
+        """Seconds since an answer last told the exchange's clock; infinite before the first."""
+        return time.monotonic() - self._transport.clock_told_at
+
     def seconds_there(self, moment: datetime) -> int:
         """Return a moment of ours for `min_ts`: earlier where the exchange's clock, as it last told, is behind."""
         return int((moment + timedelta(milliseconds=min(0, self.skew_ms))).timestamp())

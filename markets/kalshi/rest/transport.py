@@ -7,6 +7,7 @@ repeat* and *outcome unknown*. No redirects, no proxies or passwords from the en
 from __future__ import annotations
 
 import http.cookiejar
+import math
 import time
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
@@ -64,6 +65,7 @@ class Transport:
     ) -> None:
         self.base_url = check_destination(base_url, hosts=hosts, scheme="https")
         self.skew_ms = 0  # the exchange's clock minus ours, as of the last answer
+        self.clock_told_at = -math.inf  # when that was, by time.monotonic()
         self._signer = signer
         self._timeout = timeout
         self._now_ms = now_ms
@@ -115,6 +117,7 @@ class Transport:
         except ValueError:
             return
         self.skew_ms = int(told.timestamp() * 1000) + 500 - self._now_ms()
+        self.clock_told_at = time.monotonic()
 
 
 def _read_bounded(response: requests.Response) -> bytes:
