@@ -81,13 +81,25 @@ def test_an_order_over_the_teams_limit_is_denied_before_it_leaves(page: Page, ru
     assert created_on_the_wire(running_desk) == before
 
 
-def test_an_order_over_the_balance_is_refused_by_the_exchange(page: Page, running_desk: RunningDesk) -> None:
-    page.goto(f"{running_desk.url}/x/sandbox/limits/")
+@pytest.fixture
+def high_limits(page: Page, running_desk: RunningDesk) -> Iterator[None]:
+    """Raise the team's limits above what the exchange lends, and put those of a first run back: the desk is shared."""
+    set_limits(page, running_desk, cost=50_000, exposure=50_000, position=500_000)
+    yield
+    set_limits(page, running_desk, cost=1_000, exposure=10_000, position=10_000)
+
+
+def set_limits(page: Page, desk: RunningDesk, *, cost: int, exposure: int, position: int) -> None:
+    page.goto(f"{desk.url}/x/sandbox/limits/")
     limits = page.get_by_test_id("team-limits")
-    for name, most in (("max_order_cost", "50000"), ("max_exposure", "50000"), ("max_position", "500000")):
-        limits.locator(f'[name="team-{name}"]').fill(most)
+    for name, most in (("max_order_cost", cost), ("max_exposure", exposure), ("max_position", position)):
+        limits.locator(f'[name="team-{name}"]').fill(str(most))
     limits.get_by_role("button", name="Keep the team’s limits").click()
     expect(page.get_by_text("The team’s limits are changed.")).to_be_visible()
+
+
+@pytest.mark.usefixtures("high_limits")
+def test_an_order_over_the_balance_is_refused_by_the_exchange(page: Page, running_desk: RunningDesk) -> None:
     _, bid = open_market_with_room(page, running_desk)
     count = 12_000_000 // bid * 10  # some $12,000; the exchange gave the desk $10,000
     known = order_ids(page)
