@@ -47,6 +47,8 @@ def start_desk(
         return desk
 
     yield run
+    for desk in started:  # all of them, before one of them is judged: what is found wrong leaves no desk running
+        desk.stop()
     for desk in started:
         end_and_judge(desk, pytestconfig)
 
