@@ -293,7 +293,7 @@ async def test_a_socket_that_breaks_is_counted_no_longer(cookie: str, monkeypatc
 
     await socket.send_to("{}")
     with pytest.raises(OSError):
-        await socket.receive_output(timeout=5)
+        await socket.wait(timeout=5)
 
     assert sum(sockets.LiveSocket._open_by_user.values()) == 0
     assert sockets.doorkeeper().sockets == set()

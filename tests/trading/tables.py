@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import re
+from collections.abc import Callable
+from typing import Any
 
 from django.db import connection
 
 IGNORED = {"django_session"}  # a log-in's own notes, such as its messages
+INTO = re.compile(r'(?:INSERT INTO|UPDATE|DELETE FROM) "(\w+)"')
 
 
 def digest(*, but: frozenset[str] | set[str] = frozenset()) -> str:
@@ -21,14 +25,42 @@ def digest(*, but: frozenset[str] | set[str] = frozenset()) -> str:
     return found.hexdigest()
 
 
-def writes_so_far() -> tuple[int, int] | None:
-    """Return what grows with every write of this connection, triggers' and undone ones included; None if none counts.
+class Writes:
+    """Counts, while it is entered, what this connection writes, what triggers do and what is undone included.
 
-    As long as it stands still no digest can have changed, and it costs nothing to ask for.
+    Where it counts nothing no digest can have changed, and it costs far less than one. Like a digest it passes over
+    IGNORED; where a database does not count for us it says that it cannot know.
     Source: SQLite, sqlite3_total_changes (rows) and PRAGMA schema_version (tables).
     """
-    if connection.vendor != "sqlite":
-        return None
-    with connection.cursor() as cursor:
-        [[version]] = cursor.execute("PRAGMA schema_version").fetchall()
-    return connection.connection.total_changes, version
+
+    def __enter__(self) -> Writes:
+        """Begin to count."""
+        self._start, self._passed_over = self._so_far(), 0
+        self._wrapper = connection.execute_wrapper(self._execute)
+        self._wrapper.__enter__()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        """Count no more."""
+        self._wrapper.__exit__(None, None, None)
+
+    def are_none(self) -> bool:
+        """Say whether certainly nothing was written yet."""
+        rows, tables = self._so_far()
+        return connection.vendor == "sqlite" and (rows - self._passed_over, tables) == self._start
+
+    def _execute(self, execute: Callable[..., Any], sql: str, *arguments: Any) -> Any:
+        found = INTO.match(sql)
+        if found is None or found[1] not in IGNORED:
+            return execute(sql, *arguments)
+        before, _ = self._so_far()
+        answer = execute(sql, *arguments)
+        self._passed_over += self._so_far()[0] - before
+        return answer
+
+    def _so_far(self) -> tuple[int, int]:
+        if connection.vendor != "sqlite":
+            return 0, 0
+        connection.ensure_connection()
+        [[tables]] = connection.connection.execute("PRAGMA schema_version").fetchall()
+        return connection.connection.total_changes, tables

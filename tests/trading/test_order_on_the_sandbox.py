@@ -17,7 +17,7 @@ from markets.kalshi.rest import RestClient
 from markets.models import Market
 from tests.trading.conftest import CENTS, ENV, a_ticket
 from tests.trading.venue import Venue
-from trading import clients, orders, positions, reconcile
+from trading import clients, orders, positions, reconcile, stream
 from trading.models import Account, ApiKey, AuditEntry, Order, RiskLimit, Team
 from trading.stream import PrivateStreams
 
@@ -75,8 +75,9 @@ def place(key: ApiKey, ticker: str, bob: User, team: Team) -> Callable[..., Orde
 
 
 @pytest.fixture
-async def streams(key: ApiKey) -> AsyncIterator[PrivateStreams]:
-    """Run the private streams as the feed process does."""
+async def streams(key: ApiKey, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[PrivateStreams]:
+    """Run the private streams as the feed process does, looking for other keys ten times a second instead of once."""
+    monkeypatch.setattr(stream, "KEYS_SECONDS", 0.1)
     running = PrivateStreams(ENV)
     task = asyncio.create_task(running.run())
     await until(lambda: key.pk in running.streams and running.streams[key.pk].is_connected)
