@@ -125,7 +125,8 @@ class Application:
         try:
             if route.scope:
                 key = self._authorize(request, route)
-                if not self.venue.allowance(key.member).take(route.bucket, route.cost(request), self.venue.now_ms()):
+                allowance, now_ms = self.venue.allowance(key.member), self.venue.now_ms()
+                if not allowance.take(route.buckets(request), route.cost(request), now_ms):
                     return errors.too_many_requests(), key
             query = Query(request, route.operation)
             return route.handle(Call(self.venue, request, query, placeholders, key)), key
@@ -139,7 +140,7 @@ class Application:
         venue = self.venue
         key = venue.signatures.verify(request.headers, request.method, request.path, venue.signature_now_ms())
         if not key.allows(route.scope):
-            raise errors.forbidden()
+            raise errors.forbidden(code=venue.exchange.rules.scope_code)
         return key
 
     def _record(self, request: Request, answer: Answer | None, key: ApiKey | None, **facts: Any) -> None:
@@ -167,7 +168,7 @@ def _client_order_id(request: Request) -> Any:
         return None
     try:
         body = request.json()
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if not isinstance(body, dict):
         return None

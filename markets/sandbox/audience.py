@@ -23,11 +23,18 @@ class WholeBook:
     clock: int
     bids: Mapping[int, int]
     asks: Mapping[int, int]
+    keeps_no_order: bool = False  # of the NO side, also where it is shown in YES prices
 
     def body(self, *, use_yes_price: bool) -> str:
         """Return the message of a snapshot."""
         return frames.snapshot_body(
-            self.ticker, self.market_id, clock=self.clock, bids=self.bids, asks=self.asks, use_yes_price=use_yes_price
+            self.ticker,
+            self.market_id,
+            clock=self.clock,
+            bids=self.bids,
+            asks=self.asks,
+            use_yes_price=use_yes_price,
+            keeps_no_order=self.keeps_no_order,
         )
 
 
@@ -64,6 +71,13 @@ class Change:
         return f'{named},"subaccount":{self.subaccount}'
 
 
+def _is_own(session: Session, change: Change) -> bool:
+    """Say whether a change may be marked as the member's own; the orders of sibling sub-accounts are withheld."""
+    if not change.owner or session.member != change.owner:
+        return False
+    return session.subaccount in {None, change.subaccount}
+
+
 @dataclass(slots=True)
 class Audience:
     """All sessions, and an index of their subscriptions."""
@@ -78,10 +92,13 @@ class Audience:
     # --- who ---------------------------------------------------------------------------------------
 
     def join(self, subscription: Subscription, tickers: Iterable[str] | None) -> None:
-        """Add markets to a subscription; None means all of them."""
+        """Add markets to a subscription; None means all of them, and who hears all cannot hear more."""
         if tickers is None:
+            self.leave(subscription)
             subscription.tickers = None
             self.everything[subscription.channel].add(subscription)
+            return
+        if subscription in self.everything[subscription.channel]:
             return
         wanted = subscription.tickers if subscription.tickers is not None else set()
         for ticker in tickers:
@@ -136,11 +153,10 @@ class Audience:
         """Send a change of a book, own orders marked for their owner alone."""
         encoded: dict[tuple[bool, bool], str] = {}
         for listener in tuple(self.by_market["orderbook_delta"].get(change.ticker, ())):
-            is_own = bool(change.owner) and listener.session.member == change.owner
-            form = (listener.use_yes_price, is_own)
+            form = (listener.use_yes_price, _is_own(listener.session, change))
             body = encoded.get(form)
             if body is None:
-                body = encoded[form] = change.body(use_yes_price=form[0], is_own=is_own)
+                body = encoded[form] = change.body(use_yes_price=form[0], is_own=form[1])
             listener.send("orderbook_delta", body)
 
     def book_replaced(self, view: WholeBook) -> None:

@@ -79,8 +79,9 @@ class Side:
             yield from self.levels[own].orders.values()
 
     def ahead_of(self, order: Order) -> int:
-        """Return the contracts before an order at its own price."""
-        ahead = 0
+        """Return the contracts that match before an order: all at better prices, and the earlier ones at its own."""
+        better = (price for price in self.levels if (price > order.price if self.is_bid else price < order.price))
+        ahead = sum(self.levels[price].size for price in better)
         for other in self.levels[order.price].orders.values():
             if other is order:
                 break

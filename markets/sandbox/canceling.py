@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from markets.sandbox import refusals
 from markets.sandbox.catalogue import MarketStatus
-from markets.sandbox.floor import Floor
+from markets.sandbox.floor import SHARDS, Floor
 from markets.sandbox.orders import CancelAck, Order, OrderStatus, UpdateReason
 from markets.sandbox.resting import cancel_resting
 
@@ -70,6 +70,8 @@ def cancel_one(floor: Floor, order: Order, reason: UpdateReason) -> int:
 def cancel_all(floor: Floor, member_id: str, *, subaccount: int | None) -> int:
     """Cancel every resting order that may be canceled, and freeze new ones if the rules say so."""
     floor.begin()
+    if floor.stopped.issuperset(SHARDS):
+        raise refusals.service_unavailable()
     member = floor.members[member_id]
     canceled = 0
     for order_id in list(member.resting_ids):

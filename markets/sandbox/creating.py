@@ -13,12 +13,14 @@ from markets.sandbox.book import Book
 from markets.sandbox.catalogue import Market, MarketStatus
 from markets.sandbox.fills import tell_fills
 from markets.sandbox.floor import Floor
-from markets.sandbox.matching import Sweep, effect, match
-from markets.sandbox.numbers import CENT, DOLLAR, rounded_ratio
+from markets.sandbox.matching import Sweep, can_pay, effect, match
+from markets.sandbox.numbers import CENT, DOLLAR, SECOND, rounded_ratio
 from markets.sandbox.orders import CreateAck, NewOrder, Order, OrderStatus, TimeInForce, UpdateReason
 from markets.sandbox.planning import refusal_of_fok
 from markets.sandbox.refusals import Refusal
 from markets.sandbox.resting import await_expiry, finish, rest, tell_order
+
+YEAR_10000_US = 253_402_300_800 * SECOND
 
 
 def create(floor: Floor, member_id: str, new: NewOrder) -> CreateAck:
@@ -77,7 +79,7 @@ def check_open(floor: Floor, market: Market, exchange_index: int | None) -> None
 def _check_terms(floor: Floor, book: Book, new: NewOrder) -> None:
     """Refuse an order that is wrong in itself."""
     if new.count <= 0:
-        raise refusals.invalid_order_size()
+        raise Refusal(400, floor.rules.bad_count_code)
     if new.price not in book.prices:
         raise refusals.invalid_price()
     if new.reduce_only and not _may_reduce(floor, new.time_in_force):
@@ -96,9 +98,11 @@ def _may_reduce(floor: Floor, time_in_force: TimeInForce) -> bool:
 
 
 def check_expiry(floor: Floor, expires_us: int) -> None:
-    """Refuse an expiry that is over already."""
+    """Refuse an expiry that is over already, or that no RFC 3339 time can show."""
     if expires_us <= floor.now:
         raise Refusal(400, floor.rules.bad_expiry_code, details="Expiration timestamp must be in the future")
+    if expires_us >= YEAR_10000_US:
+        raise Refusal(400, floor.rules.bad_expiry_code, details="Expiration timestamp is out of range")
 
 
 def _check_identity(floor: Floor, member: Member, market: Market, new: NewOrder) -> None:
@@ -125,9 +129,11 @@ def _reducible(floor: Floor, order: Order) -> int:
 def check_money(floor: Floor, member: Member, book: Book, order: Order, count: int) -> None:
     """Refuse when cost and taker fee of this order alone, at its limit, are more than the balance.
 
-    Resting orders lock nothing; whether the exchange counts them here is not documented.
+    Resting orders lock nothing; whether the exchange counts them here is not documented, so it is a rule.
     """
     balance = member.balances[order.subaccount, order.exchange_index]
+    if floor.rules.margin == "free":
+        balance -= _set_aside(floor, member, order)
     # $2 a contract and two cents bear any price, fee and rounding; only below that is it worth computing.
     if not count or balance >= count * 2 * DOLLAR + 2 * CENT:
         return
@@ -141,8 +147,19 @@ def check_money(floor: Floor, member: Member, book: Book, order: Order, count: i
         is_taker=True,
         rounding=order.rounding,
     )
-    if balance + min(worst.change, 0) < 0:
+    if not can_pay(balance, worst.change):
         raise refusals.insufficient_balance()
+
+
+def _set_aside(floor: Floor, member: Member, order: Order) -> int:
+    """Return what the other resting orders of the same pocket would cost."""
+    pocket = (order.subaccount, order.exchange_index)
+    others = (floor.orders[order_id] for order_id in member.resting_ids if order_id != order.order_id)
+    return sum(
+        other.remaining * (other.price if other.is_bid else DOLLAR - other.price)
+        for other in others
+        if (other.subaccount, other.exchange_index) == pocket
+    )
 
 
 def crosses(book: Book, order: Order) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from markets.sandbox.accounts import Member, Transfer
-from markets.sandbox.floor import Floor
+from markets.sandbox.floor import SHARDS, Floor
 from markets.sandbox.refusals import insufficient_balance, invalid_parameters, transfer_already_applied
 
 MOST_SUBACCOUNTS = 64  # the primary one and 1 … 63
@@ -36,6 +36,11 @@ def create_subaccount(floor: Floor, member_id: str) -> int:
     return member.subaccounts - 1
 
 
+def _exists(member: Member, pocket: Pocket) -> bool:
+    subaccount, exchange_index = pocket
+    return 0 <= subaccount < member.subaccounts and exchange_index in SHARDS
+
+
 def transfer(
     floor: Floor, member_id: str, amount: int, *, source: Pocket, target: Pocket, client_transfer_id: str
 ) -> Transfer:
@@ -44,7 +49,7 @@ def transfer(
     member = floor.members[member_id]
     if client_transfer_id in member.transfer_ids:
         raise transfer_already_applied()
-    if amount <= 0 or source == target or not all(0 <= pocket[0] < member.subaccounts for pocket in (source, target)):
+    if amount <= 0 or source == target or not all(_exists(member, pocket) for pocket in (source, target)):
         raise invalid_parameters()
     if member.balances.get(source, 0) < amount:
         raise insufficient_balance()

@@ -73,9 +73,9 @@ def failed_validation(operation: str, field: str, tag: str) -> Refusal:
     return Refusal(400, "", message=sentence, shape=Shape.MSG)
 
 
-def forbidden(message: str = "forbidden") -> Refusal:
+def forbidden(message: str | None = None, *, code: str = "forbidden") -> Refusal:
     """The key may not do this. No such body was ever recorded."""
-    return Refusal(403, "forbidden", message=message)
+    return Refusal(403, code, message=message)
 
 
 def unauthenticated(cause: str) -> Refusal:

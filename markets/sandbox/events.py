@@ -157,6 +157,7 @@ class GroupChanged:
     kind: Literal["created", "triggered", "reset", "deleted", "limit_updated"]
     limit: int | None
     ts_us: int
+    subaccount: int
 
 
 @dataclass(frozen=True, slots=True)

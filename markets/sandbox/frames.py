@@ -76,14 +76,19 @@ def snapshot_body(
     bids: Mapping[int, int],
     asks: Mapping[int, int],
     use_yes_price: bool,
+    keeps_no_order: bool = False,
 ) -> str:
-    """Return a whole book given at YES prices; an empty side is left out, levels ascend as they are quoted."""
+    """Return a whole book given at YES prices; an empty side is left out, levels ascend as they are quoted.
+
+    With `keeps_no_order` a NO side in YES prices stays in the order of its NO prices, the best last.
+    """
     text = f'{{"market_ticker":"{ticker}","market_id":"{market_id}","clock":{clock}'
     if bids:
         text += f',"yes_dollars_fp":{levels_text(sorted(bids.items()))}'
     if asks:
         quoted = asks if use_yes_price else {DOLLAR - price: count for price, count in asks.items()}
-        text += f',"no_dollars_fp":{levels_text(sorted(quoted.items()))}'
+        levels = sorted(quoted.items(), reverse=use_yes_price and keeps_no_order)
+        text += f',"no_dollars_fp":{levels_text(levels)}'
     return text + "}"
 
 

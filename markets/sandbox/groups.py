@@ -126,4 +126,4 @@ def _check_limit(limit: int) -> None:
 
 
 def _tell(floor: Floor, group: Group, kind: Kind, limit: int | None) -> None:
-    floor.emit(GroupChanged(group.member_id, group.group_id, kind, limit, floor.now))
+    floor.emit(GroupChanged(group.member_id, group.group_id, kind, limit, floor.now, group.subaccount))

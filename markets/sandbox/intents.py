@@ -21,6 +21,17 @@ Choice = TypeVar("Choice", bound=Enum)
 GO_KINDS = {bool: "bool", int: "number", float: "number", str: "string", list: "array", dict: "object"}
 PRICE_DECIMALS = 4
 COUNT_DECIMALS = 2
+MOST_SUBACCOUNT = 63
+INT64 = range(-(2**63), 2**63)
+# What the decoder looks at before any rule of an order does: one wrong type, and nothing of the body counts.
+CREATE_TEXTS = (
+    *("ticker", "side", "count", "price", "time_in_force", "self_trade_prevention_type"),
+    *("client_order_id", "order_group_id"),
+)
+CREATE_NUMBERS = ("expiration_time", "subaccount", "exchange_index")
+CREATE_FLAGS = ("post_only", "reduce_only", "cancel_order_on_pause")
+AMEND_TEXTS = ("ticker", "side", "count", "price", "client_order_id", "updated_client_order_id")
+AMEND_NUMBERS = ("expiration_time", "exchange_index")
 
 
 class Body:
@@ -40,13 +51,33 @@ class Body:
         return None if found is None else str(found)
 
     def number(self, name: str) -> int | None:
-        """Return a whole number, or None where it is absent or null."""
+        """Return a whole number of 64 bits, or None where it is absent or null."""
         found = self._typed(name, int, "int64")
+        if found is not None and found not in INT64:
+            raise self._mismatch(name, found, "int64")
         return None if found is None else int(found)
+
+    def subaccount(self, name: str = "subaccount") -> int | None:
+        """Return the number of a sub-account, 0 to 63, or None where it is absent or null."""
+        found = self.number(name)
+        if found is not None and not 0 <= found <= MOST_SUBACCOUNT:
+            raise invalid_parameters(f"{name} is not valid")
+        return found
 
     def flag(self, name: str) -> bool:
         """Return a boolean; absent and null are false."""
         return bool(self._typed(name, bool, "bool"))
+
+    def decode(
+        self, *, texts: tuple[str, ...] = (), numbers: tuple[str, ...] = (), flags: tuple[str, ...] = ()
+    ) -> None:
+        """Refuse the body if one of these fields has a wrong type."""
+        for name in texts:
+            self.maybe_text(name)
+        for name in numbers:
+            self.number(name)
+        for name in flags:
+            self.flag(name)
 
     def choice(self, name: str, kind: type[Choice]) -> Choice:
         """Return a member of a closed set that must be there."""
@@ -68,10 +99,10 @@ class Body:
         found = self._typed(name, list, f"[]{structure}")
         if not found:
             raise invalid_parameters(f"{name} is required")
-        wrong = next((item for item in found if not isinstance(item, dict)), None)
-        if wrong is not None:
-            raise self._mismatch(name, wrong, structure)
-        return [Body(item, structure) for item in found]
+        for item in found:
+            if item is not None and not isinstance(item, dict):
+                raise self._mismatch(name, item, structure)
+        return [Body(item or {}, structure) for item in found]
 
     def _typed(self, name: str, kind: type, go_type: str) -> Any:
         found = self.values.get(name)
@@ -102,8 +133,10 @@ def read_optional_body(request: Request, structure: str) -> Body:
 def _decoded(raw: bytes, structure: str) -> Body:
     try:
         found = msgspec.json.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise undecodable("invalid JSON") from exc
+    if found is None:  # the decoder leaves everything as it is where it meets a null
+        found = {}
     if not isinstance(found, dict):
         kind = GO_KINDS.get(type(found), "value")
         raise undecodable(f"json: cannot unmarshal {kind} into Go value of type {structure}")
@@ -116,7 +149,8 @@ def invalid_parameters(details: str) -> Refusal:
 
 
 def new_order(body: Body) -> NewOrder:
-    """Return the order that a create body asks for."""
+    """Return the order that a create body asks for; what cannot be decoded is refused before what breaks a rule."""
+    body.decode(texts=CREATE_TEXTS, numbers=CREATE_NUMBERS, flags=CREATE_FLAGS)
     expires = body.number("expiration_time")
     return NewOrder(
         ticker=body.needed("ticker"),
@@ -130,7 +164,7 @@ def new_order(body: Body) -> NewOrder:
         post_only=body.flag("post_only"),
         reduce_only=body.flag("reduce_only"),
         cancel_on_pause=body.flag("cancel_order_on_pause"),
-        subaccount=body.number("subaccount") or 0,
+        subaccount=body.subaccount() or 0,
         group_id=body.text("order_group_id"),
         exchange_index=body.number("exchange_index"),
     )
@@ -138,6 +172,7 @@ def new_order(body: Body) -> NewOrder:
 
 def amendment(body: Body) -> Amendment:
     """Return what an amend body asks for."""
+    body.decode(texts=AMEND_TEXTS, numbers=AMEND_NUMBERS)
     expires = body.number("expiration_time")
     return Amendment(
         ticker=body.needed("ticker"),
@@ -171,7 +206,7 @@ def read_price(text: str) -> int:
     try:
         return parse_fixed(text, PRICE_DECIMALS)
     except ValueError as exc:
-        decimals = len(text.partition(".")[2].rstrip("0"))
+        decimals = len(text.partition(".")[2])
         if decimals > PRICE_DECIMALS:
             raise invalid_order(f"invalid price: invalid dollar precision: -{decimals}") from exc
         raise invalid_order("invalid price") from exc

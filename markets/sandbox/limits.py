@@ -5,7 +5,10 @@ Source: Kalshi documentation, "Rate limits" of October 2026, and `GET /account/e
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+
+from markets.sandbox.floor import SHARDS
 
 DEFAULT_COST = 10
 COSTS: dict[tuple[str, str], int] = {
@@ -55,16 +58,13 @@ class Bucket:
     def __post_init__(self) -> None:
         self.tokens = self.capacity
 
-    def take(self, cost: int, now_ms: int) -> bool:
-        """Take the tokens if they are all there; a call that costs more than the capacity never passes."""
+    def holds(self, cost: int, now_ms: int) -> bool:
+        """Say whether the tokens are all there; a call that costs more than the capacity never passes."""
         if self.at_ms is not None:
             gained = max(0, now_ms - self.at_ms) * self.rate / 1000
             self.tokens = min(self.capacity, self.tokens + gained)
         self.at_ms = now_ms
-        if cost > self.tokens:
-            return False
-        self.tokens -= cost
-        return True
+        return cost <= self.tokens
 
 
 class Allowance:
@@ -79,9 +79,14 @@ class Allowance:
         self.tier = tier
         self.buckets = _buckets(tier)
 
-    def take(self, kind: str, cost: int, now_ms: int) -> bool:
-        """Take `cost` tokens of the `read`, `write` or `balance` bucket; False where they are not there."""
-        return self.buckets[kind].take(1 if kind == "balance" else cost, now_ms)
+    def take(self, kinds: Iterable[str], cost: int, now_ms: int) -> bool:
+        """Take `cost` tokens of each of these buckets; False, and nothing taken, where one has too few."""
+        buckets = [self.buckets[kind] for kind in kinds]
+        if not all(bucket.holds(cost, now_ms) for bucket in buckets):
+            return False
+        for bucket in buckets:
+            bucket.tokens -= cost
+        return True
 
 
 def _buckets(tier: Tier) -> dict[str, Bucket]:
@@ -89,4 +94,12 @@ def _buckets(tier: Tier) -> dict[str, Bucket]:
         "read": Bucket(tier.read_rate, tier.read_capacity),
         "write": Bucket(tier.write_rate, tier.write_capacity),
         "balance": Bucket(tier.balance_rate, tier.balance_rate),
+        **{f"write {index}": Bucket(tier.write_rate, tier.write_capacity) for index in SHARDS[1:]},
     }
+
+
+def write_buckets(exchange_index: int | None, *, has_ticker: bool) -> tuple[str, ...]:
+    """Return what pays for one write: the shard it names, each where its ticker finds it, else the general bucket."""
+    if exchange_index is not None and exchange_index >= 0:
+        return (f"write {exchange_index}",) if exchange_index in SHARDS[1:] else ("write",)
+    return ("write", *(f"write {index}" for index in SHARDS[1:])) if has_ticker else ("write",)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -17,6 +18,7 @@ from markets.sandbox.refusals import Refusal, Shape
 from markets.sandbox.web import Request
 
 Row = TypeVar("Row")
+_WHOLE = re.compile(r"[+-]?[0-9]+")
 
 
 class Query:
@@ -30,9 +32,12 @@ class Query:
         """Return a parameter; absent is empty."""
         return self._request.value(name)
 
-    def names(self, name: str) -> list[str]:
-        """Return a comma-separated list."""
-        return [item for item in self.text(name).split(",") if item]
+    def names(self, name: str, *, most: int | None = None) -> list[str]:
+        """Return a comma-separated list, of `most` items where there is such a bound."""
+        found = [item for item in self.text(name).split(",") if item]
+        if most is not None and len(found) > most:
+            raise failed_validation(self._operation, _go_name(name), "max")
+        return found
 
     def repeated(self, name: str) -> list[str]:
         """Return every value of a repeated parameter."""
@@ -51,11 +56,7 @@ class Query:
         given = self.text(name)
         if not given:
             return None
-        try:
-            found = int(given)
-        except ValueError as exc:
-            sentence = f'strconv.ParseInt: parsing "{given}": invalid syntax'
-            raise Refusal(400, "", message=sentence, shape=Shape.MSG) from exc
+        found = _int64(given)
         if low is not None and found < low:
             raise failed_validation(self._operation, _go_name(name), "gte")
         if high is not None and found > high:
@@ -110,6 +111,21 @@ def _after(cursor: str) -> str | None:
         return base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode() or None
     except (binascii.Error, ValueError):
         return None
+
+
+def _int64(given: str) -> int:
+    """Read what the exchange's own parser takes: ASCII digits with an optional sign, within 64 bits."""
+    if _WHOLE.fullmatch(given) is None:
+        raise _unparsed(given, "invalid syntax")
+    size = int(given.lstrip("+-0")[:20] or "0")  # twenty digits are beyond 64 bits already
+    found = -size if given.startswith("-") else size
+    if not -(2**63) <= found < 2**63:
+        raise _unparsed(given, "value out of range")
+    return found
+
+
+def _unparsed(given: str, problem: str) -> Refusal:
+    return Refusal(400, "", message=f'strconv.ParseInt: parsing "{given}": {problem}', shape=Shape.MSG)
 
 
 def _go_name(name: str) -> str:

@@ -194,9 +194,8 @@ class Publisher:
 
     def _group_changed(self, event: events.GroupChanged) -> None:
         self.changes_of_members += 1
-        self._private(
-            "order_group_updates", "order_group_updates", event.member_id, "", 0, lambda: messages.order_group(event)
-        )
+        channel = "order_group_updates"
+        self._private(channel, channel, event.member_id, "", event.subaccount, lambda: messages.order_group(event))
 
     def _private(
         self, channel: str, kind: str, member: str, ticker: str, subaccount: int, body: Callable[[], str]

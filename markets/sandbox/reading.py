@@ -47,9 +47,9 @@ class Reading:
             exchange_index=exchange_index,
         )
 
-    def queue_position(self, member_id: str, order_id: str) -> int:
-        """Return the contracts ahead of a resting order at its price, or raise the 404."""
-        return reads.queue_position(self._floor, member_id, order_id)
+    def queue_position(self, member_id: str, order_id: str, *, subaccount: int | None = None) -> int:
+        """Return the contracts that match before a resting order does, or raise the 404."""
+        return reads.queue_position(self._floor, member_id, order_id, subaccount=subaccount)
 
     def queue_positions(
         self, member_id: str, *, tickers: Sequence[str] = (), event_ticker: str = "", subaccount: int | None = None

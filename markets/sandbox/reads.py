@@ -57,11 +57,13 @@ def orders(
     ]
 
 
-def queue_position(floor: Floor, member_id: str, order_id: str) -> int:
+def queue_position(floor: Floor, member_id: str, order_id: str, *, subaccount: int | None) -> int:
     """Return the contracts ahead of a resting order."""
     floor.begin()
     order = floor.orders.get(order_id)
     if order is None or order.member_id != member_id or order.status is not OrderStatus.RESTING:
+        raise refusals.not_found()
+    if not _is(subaccount, order.subaccount):
         raise refusals.not_found()
     return floor.books[order.ticker].side(order.is_bid).ahead_of(order)
 
@@ -198,12 +200,14 @@ def _value(position: Position, last_price: int) -> int:
     return position.count * last_price if position.count > 0 else -position.count * (DOLLAR - last_price)
 
 
-def resting_value(floor: Floor, member_id: str) -> tuple[tuple[int, int], ...]:
+def resting_value(floor: Floor, member_id: str, *, subaccount: int | None) -> tuple[tuple[int, int], ...]:
     """Return what the resting orders would cost, by shard."""
     floor.begin()
     values: dict[int, int] = {}
     for order_id in floor.members[member_id].resting_ids:
         order = floor.orders[order_id]
+        if not _is(subaccount, order.subaccount):
+            continue
         leg = order.price if order.is_bid else DOLLAR - order.price
         values[order.exchange_index] = values.get(order.exchange_index, 0) + order.remaining * leg
     return tuple(sorted(values.items()))

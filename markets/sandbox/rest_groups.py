@@ -19,7 +19,7 @@ MOST_CONTRACTS = 1_000_000
 def create(call: Call) -> Answer:
     """Open a group."""
     body = read_body(call.request, "CreateOrderGroupRequest")
-    subaccount = call.subaccount(body.number("subaccount")) or 0
+    subaccount = call.subaccount(body.subaccount()) or 0
     made = call.venue.exchange.create_group(
         call.member, _limit(body), subaccount=subaccount, exchange_index=body.number("exchange_index") or 0
     )
@@ -62,43 +62,54 @@ def one(call: Call) -> Answer:
 def set_limit(call: Call) -> Answer:
     """Change the limit; it may trigger the group at once."""
     limit = _limit(read_body(call.request, "UpdateOrderGroupLimitRequest"))
-    call.venue.exchange.set_group_limit(call.member, _group(call).group_id, limit)
+    call.venue.exchange.set_group_limit(call.member, _group_to_change(call).group_id, limit)
     return answer({})
 
 
 def trigger(call: Call) -> Answer:
     """Cancel the group's orders and take no new ones."""
     read_body(call.request, "EmptyResponse")
-    call.venue.exchange.trigger_group(call.member, _group(call).group_id)
+    call.venue.exchange.trigger_group(call.member, _group_to_change(call).group_id)
     return answer({})
 
 
 def reset(call: Call) -> Answer:
     """Let a triggered group take orders again."""
     read_body(call.request, "EmptyResponse")
-    call.venue.exchange.reset_group(call.member, _group(call).group_id)
+    call.venue.exchange.reset_group(call.member, _group_to_change(call).group_id)
     return answer({})
 
 
 def delete(call: Call) -> Answer:
     """Cancel the group's orders and forget it."""
-    call.venue.exchange.delete_group(call.member, _group(call).group_id)
+    call.venue.exchange.delete_group(call.member, _group_to_change(call).group_id)
     return answer({})
 
 
 def _group(call: Call) -> Group:
+    """Return the group that a read means: without a sub-account those of all are looked through."""
+    return _of_subaccount(call, call.subaccount(call.query.number("subaccount", low=0)))
+
+
+def _group_to_change(call: Call) -> Group:
+    """Return the group that a write means: without a sub-account the primary one is."""
+    return _of_subaccount(call, call.subaccount(call.query.number("subaccount", low=0)) or 0)
+
+
+def _of_subaccount(call: Call, subaccount: int | None) -> Group:
     found = call.venue.exchange.group(call.member, call.path["order_group_id"])
-    own = call.subaccount(call.query.number("subaccount", low=0))
-    if own is not None and own != found.subaccount:
+    if subaccount not in {None, found.subaccount}:
         raise not_found()
     return found
 
 
 def _limit(body: Body) -> int:
     whole, fraction = body.number("contracts_limit"), body.maybe_text("contracts_limit_fp")
-    if (whole is None) == (fraction is None):
-        raise invalid_parameters("exactly one of contracts_limit and contracts_limit_fp is required")
+    if whole is None and fraction is None:
+        raise invalid_parameters("contracts_limit or contracts_limit_fp is required")
     found = read_count(fraction) if fraction is not None else (whole or 0) * CONTRACT
+    if whole is not None and found != whole * CONTRACT:
+        raise invalid_parameters("contracts_limit and contracts_limit_fp must match")
     if not CONTRACT <= found <= MOST_CONTRACTS * CONTRACT:
         raise invalid_parameters("contracts_limit must be between 1 and 1000000")
     return found

@@ -75,11 +75,11 @@ def delete(call: Call) -> Answer:
 def _wanted(body: Body) -> tuple[str, tuple[str, ...], int | None]:
     name = body.needed("name")
     given: Any = body.values.get("scopes") or list(auth.DEFAULT_SCOPES)
-    if not isinstance(given, list) or any(scope not in auth.SCOPES for scope in given):
+    if not isinstance(given, list) or any(not isinstance(scope, str) or scope not in auth.SCOPES for scope in given):
         raise invalid_parameters("scopes are not valid")
     if "write" in given and "read" not in given:
         raise invalid_parameters("scope write requires scope read")
-    return name, tuple(dict.fromkeys(given)), body.number("subaccount")
+    return name, tuple(dict.fromkeys(given)), body.subaccount()
 
 
 def _body(key: ApiKey) -> dict[str, Any]:

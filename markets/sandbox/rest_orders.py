@@ -28,32 +28,45 @@ WRITE = "write::trade"
 
 def create(call: Call) -> Answer:
     """Enter one order."""
-    new = _mine(call, intents.new_order(read_body(call.request, "CreateOrderV2Request")))
+    body = read_body(call.request, "CreateOrderV2Request")
+    new = _mine(call, body, intents.new_order(body))
     return answer(papers.created(call.venue.exchange.create_order(call.member, new)), 201)
 
 
 def create_batch(call: Call) -> Answer:
     """Enter several orders; each is answered for itself, in the order of the request."""
     items = read_body(call.request, "BatchCreateOrdersV2Request").items("orders", "CreateOrderV2Request")
-    return answer({"orders": [_create_item(call, item) for item in items]}, 201)
+    # What cannot be decoded fails the whole batch before anything of it is entered.
+    wanted = [(item, _wanted(item)) for item in items]
+    return answer({"orders": [_create_item(call, item, new) for item, new in wanted]}, 201)
 
 
-def _create_item(call: Call, item: Body) -> dict[str, Any]:
+def _wanted(item: Body) -> NewOrder | Refusal:
+    try:
+        return intents.new_order(item)
+    except Refusal as refusal:
+        if refusal.shape is Shape.FLAT:
+            raise
+        return refusal
+
+
+def _create_item(call: Call, item: Body, new: NewOrder | Refusal) -> dict[str, Any]:
     nothing: dict[str, Any] = dict.fromkeys(
         ("average_fee_paid", "average_fill_price", "fill_count", "remaining_count", "ts_ms")
     )
     try:
-        new = _mine(call, intents.new_order(item))
-        return {**nothing, **papers.created(call.venue.exchange.create_order(call.member, new))}
+        if isinstance(new, Refusal):
+            raise new
+        ack = call.venue.exchange.create_order(call.member, _mine(call, item, new))
+        return {**nothing, **papers.created(ack)}
     except Refusal as refusal:
-        if refusal.shape is Shape.FLAT:  # what cannot be decoded fails the whole batch
-            raise
-        return {**nothing, "client_order_id": item.text("client_order_id"), "error": error_object(refusal)}
+        named = item.text("client_order_id") or None
+        return {**nothing, "client_order_id": named, "error": error_object(refusal)}
 
 
-def _mine(call: Call, new: NewOrder) -> NewOrder:
-    own = call.subaccount(new.subaccount or None)
-    return new if own is None or own == new.subaccount else replace(new, subaccount=own)
+def _mine(call: Call, body: Body, new: NewOrder) -> NewOrder:
+    """Return the order for the sub-account that is meant; a restricted key may not even name the primary one."""
+    return replace(new, subaccount=call.subaccount(body.subaccount()) or 0)
 
 
 def cancel(call: Call) -> Answer:
@@ -77,13 +90,16 @@ def _cancel(call: Call, order_id: str, ticker: str, target: tuple[int | None, in
 def cancel_batch(call: Call) -> Answer:
     """Cancel several orders; each is answered for itself."""
     items = read_body(call.request, "BatchCancelOrdersV2Request").items("orders", "BatchCancelOrdersV2RequestOrder")
+    for item in items:
+        item.decode(texts=("order_id", "market_ticker"), numbers=("subaccount", "exchange_index"))
     return answer({"orders": [_cancel_item(call, item) for item in items]})
 
 
 def _cancel_item(call: Call, item: Body) -> dict[str, Any]:
-    order_id = item.needed("order_id")
+    order_id = item.text("order_id")
     try:
-        target = (item.number("subaccount"), item.number("exchange_index"))
+        item.needed("order_id")
+        target = (item.subaccount(), item.number("exchange_index"))
         ack = _cancel(call, order_id, item.text("market_ticker"), target)
         return {**papers.canceled(ack), "client_order_id": ack.client_order_id}
     except Refusal as refusal:
@@ -141,7 +157,7 @@ def orders(call: Call) -> Answer:
     rows = call.venue.reads.orders(
         call.member,
         tickers=query.names("ticker"),
-        event_tickers=query.names("event_ticker"),
+        event_tickers=query.names("event_ticker", most=100),
         status=OrderStatus(status) if status else None,
         min_us=query.moment("min_ts"),
         max_us=query.moment("max_ts"),
@@ -173,18 +189,18 @@ def historical_orders(call: Call) -> Answer:
 
 def queue_position(call: Call) -> Answer:
     """Return the contracts ahead of one order."""
-    ahead = call.venue.exchange.queue_position(call.member, call.path["order_id"])
+    ahead = call.venue.exchange.queue_position(call.member, call.path["order_id"], subaccount=call.key.subaccount)
     return answer({"queue_position_fp": count_text(ahead)})
 
 
 def queue_positions(call: Call) -> Answer:
-    """Return the contracts ahead of every resting order."""
+    """Return the contracts ahead of every resting order; without a sub-account those of the primary one."""
     query = call.query
     found = call.venue.exchange.queue_positions(
         call.member,
         tickers=query.names("market_tickers"),
         event_ticker=query.text("event_ticker"),
-        subaccount=call.subaccount(query.number("subaccount", low=0)),
+        subaccount=call.subaccount(query.number("subaccount", low=0)) or 0,
     )
     rows = [
         {"market_ticker": row.ticker, "order_id": row.order_id, "queue_position_fp": count_text(ahead)}
@@ -197,7 +213,7 @@ def count_items(request: Request) -> int:
     """Return how many orders a batch names; 1 where that cannot be read."""
     try:
         found = request.json()
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return 1
     items = found.get("orders") if isinstance(found, dict) else None
     return len(items) if isinstance(items, list) else 1

@@ -9,7 +9,7 @@ from typing import Any
 
 from markets.sandbox import papers
 from markets.sandbox.accounts import Transfer
-from markets.sandbox.errors import bad_request
+from markets.sandbox.errors import bad_request, forbidden
 from markets.sandbox.intents import Body, invalid_parameters, read_body, read_optional_body
 from markets.sandbox.numbers import CENT, SECOND, balance_text
 from markets.sandbox.refusals import not_found
@@ -42,12 +42,17 @@ def positions(call: Call) -> Answer:
         tickers=query.names("ticker"),
         event_ticker=query.text("event_ticker"),
         is_settled=SETTLED[status],
-        has_position=True if "position" in filters else None,
+        # Any of the fields will do, and what is held was traded.
+        has_position=True if set(filters) == {"position"} else None,
         has_traded=True if "total_traded" in filters else None,
         subaccount=call.subaccount(query.number("subaccount", low=0)) or 0,
         exchange_index=query.number("exchange_index", low=0),
     )
-    page, cursor = query.page(rows, lambda row: row.ticker, limit=limit)
+    if status == "unsettled":
+        page, cursor = query.page(rows, lambda row: row.ticker, limit=limit)
+    else:  # these lists grow without end: their pages count events, and none is cut in two
+        events, cursor = query.page(sums, lambda row: row.event_ticker, limit=limit)
+        page = [row for row in rows if row.event_ticker in {event.event_ticker for event in events}]
     shown = {row.event_ticker for row in page}
     return answer(
         {
@@ -64,7 +69,7 @@ def fills(call: Call) -> Answer:
     limit = query.limit(100, 1000)
     rows = call.venue.reads.fills(
         call.member,
-        tickers=query.names("ticker"),
+        tickers=query.names("ticker", most=100),
         order_id=query.text("order_id"),
         min_us=query.moment("min_ts"),
         max_us=query.moment("max_ts"),
@@ -99,7 +104,7 @@ def settlements(call: Call) -> Answer:
 
 def resting_value(call: Call) -> Answer:
     """Return what the resting orders would cost."""
-    amounts = call.venue.exchange.resting_value(call.member)
+    amounts = call.venue.exchange.resting_value(call.member, subaccount=call.key.subaccount)
     total = sum(money for _, money in amounts)
     return answer(
         {"resting_order_value_breakdown": papers.by_shard(amounts), "total_resting_order_value": total // CENT}
@@ -110,8 +115,10 @@ def resting_value(call: Call) -> Answer:
 
 
 def create_subaccount(call: Call) -> Answer:
-    """Open the next sub-account."""
+    """Open the next sub-account; the lowest usage level has none."""
     call.unrestricted()
+    if call.venue.allowance(call.member).tier.name == "basic":
+        raise forbidden()
     read_optional_body(call.request, "CreateSubaccountRequest")
     return answer({"subaccount_number": call.venue.exchange.create_subaccount(call.member)}, 201)
 
@@ -156,11 +163,14 @@ def transfer_between_shards(call: Call) -> Answer:
     body = read_body(call.request, "IntraExchangeInstanceTransferRequest")
     if {body.needed("source"), body.needed("destination")} != {"event_contract"}:
         raise invalid_parameters("the local exchange has no margined instance")
+    source, target = body.number("source_subaccount") or 0, body.number("destination_subaccount") or 0
+    if body.text("client_transfer_id") and (source or target):
+        raise invalid_parameters("client_transfer_id is for primary accounts only")
     made = call.venue.exchange.transfer(
         call.member,
         _amount(body, "amount") * CENTI_CENT,
-        from_subaccount=body.number("source_subaccount") or 0,
-        to_subaccount=body.number("destination_subaccount") or 0,
+        from_subaccount=source,
+        to_subaccount=target,
         from_index=body.number("source_exchange_shard") or 0,
         to_index=body.number("destination_exchange_shard") or 0,
         client_transfer_id=body.text("client_transfer_id"),

@@ -8,17 +8,21 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl
+
+import msgspec
 
 from markets.sandbox.auth import ApiKey
 from markets.sandbox.errors import forbidden
-from markets.sandbox.limits import COSTS, DEFAULT_COST
+from markets.sandbox.limits import COSTS, DEFAULT_COST, write_buckets
 from markets.sandbox.params import Query
 from markets.sandbox.web import Answer, Request
 
 if TYPE_CHECKING:
     from markets.sandbox.venue import Venue
 
+BALANCE = "/portfolio/balance"
 ONE_SUBACCOUNT = "this API key is restricted to a single sub-account and cannot access this endpoint"
 
 
@@ -77,18 +81,33 @@ class Route:
         expression = re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", self.path)
         object.__setattr__(self, "pattern", re.compile(f"{expression}\\Z"))
 
-    @property
-    def bucket(self) -> str:
-        """Return which bucket pays."""
-        if self.path == "/portfolio/balance":
-            return "balance"
-        return "read" if self.method == "GET" else "write"
+    def buckets(self, request: Request) -> tuple[str, ...]:
+        """Return which buckets pay; a batch and a write that names no shard take from the general one."""
+        if self.path == BALANCE:
+            return ("balance",)
+        if self.method == "GET":
+            return ("read",)
+        return ("write",) if self.items is not None else _write_buckets(request)
 
     def cost(self, request: Request) -> int:
-        """Return the tokens of one call; a batch pays for each item."""
+        """Return the tokens of one call; a batch pays for each item, the balance is counted by calls."""
+        if self.path == BALANCE:
+            return 1
         named = re.sub(r"\{(\w+)\}", r":\1", self.path)
         single = COSTS.get((self.method, named), DEFAULT_COST)
         return single if self.items is None else single * max(1, self.items(request))
+
+
+def _write_buckets(request: Request) -> tuple[str, ...]:
+    """Read from query and body which shard a write names, and whether a ticker would find it."""
+    try:
+        body = request.json()
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        body = None
+    named: dict[str, Any] = {**dict(parse_qsl(request.query_string)), **(body if isinstance(body, dict) else {})}
+    given = str(named.get("exchange_index", ""))
+    index = int(given) if re.fullmatch(r"-?[0-9]{1,3}", given) else None
+    return write_buckets(index, has_ticker=bool(named.get("ticker") or named.get("market_ticker")))
 
 
 class Table:

@@ -39,7 +39,16 @@ class Rules:
     trades_kept: int = 10_000  # the newest trades of each market, and as many of all together
     minutes_kept: int = 7 * 1440  # candles of one minute of each market
 
+    # Whether a new order is held against the balance of its shard, or against what resting orders leave free of it.
+    margin: Literal["balance", "free"] = "balance"
+    # What a subscribe to a market that does not exist hears since "market not found" was retired: error 11 with its
+    # name, nothing beside the acknowledgement, or the snapshot of an empty book.
+    unknown_ticker: Literal["error", "ack", "empty"] = "error"
+    # The NO side of a snapshot in YES prices: ascending like every other, or in the order of its NO prices.
+    yes_price_order: Literal["ascending", "as_no_prices"] = "ascending"
+    bad_count_code: str = "invalid_order_size"
     bad_expiry_code: str = "invalid_order"
+    scope_code: str = "forbidden"
     unknown_group_code: str = "order_group_not_found"
     triggered_group_code: str = "exceeded_order_group_risk_limit"
 

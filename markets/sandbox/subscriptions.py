@@ -1,7 +1,7 @@
 """The commands of the WebSocket: subscribe, unsubscribe, update_subscription, list_subscriptions, and their errors.
 
 Source: Kalshi trade API v2, AsyncAPI document of October 2026 and error table; where a reply is not documented
-(an unknown ticker: error 11 that names it) the choice is made here. What a connection may still do once its key is
+(an unknown ticker) the choice is one of the rules. What a connection may still do once its key is
 gone is not documented either: it keeps what it subscribed to and gets nothing more (error 9).
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import msgspec
 
@@ -40,6 +40,7 @@ ERRORS = {
     27: "Too many requests",
     28: "Underlying tickers required",
 }
+NOBODYS_ID = "00000000-0000-0000-0000-000000000000"
 MARKET_LIMIT = 500_000
 COMMANDS_A_SECOND = 10_000
 
@@ -53,6 +54,10 @@ CHANNELS = FILTERED | UNFILTERED | INDEXED.keys()
 
 class Source(Protocol):
     """What commands need to know of the markets."""
+
+    @property
+    def unknown_ticker(self) -> Literal["error", "ack", "empty"]:
+        """Say what a subscribe to a market that does not exist hears."""
 
     def is_listed(self, ticker: str) -> bool:
         """Say whether a market exists."""
@@ -128,7 +133,7 @@ class Commands:
         channels = params.get("channels")
         if not isinstance(channels, list) or not channels:
             raise CommandError(3)
-        if any(channel not in CHANNELS for channel in channels):
+        if any(not isinstance(channel, str) or channel not in CHANNELS for channel in channels):
             raise CommandError(8)
         if not self.session.is_signed():
             raise CommandError(9)
@@ -138,7 +143,8 @@ class Commands:
             self._open(channel, params, command)
 
     def _check_filter(self, channel: str, params: dict[str, Any]) -> None:
-        if channel == "orderbook_delta" and not self._named(params, channel):
+        named = self._named(params, channel) if channel in FILTERED else []
+        if channel == "orderbook_delta" and not named:
             raise CommandError(14)
         if channel in INDEXED and not (params.get("index_ids") or params.get("underlying_tickers")):
             raise CommandError(INDEXED[channel])
@@ -148,10 +154,12 @@ class Commands:
         known = [ticker for ticker in named if self.source.is_listed(ticker)]
         found = self.session.by_channel.get(channel)
         new = known if found is None else [ticker for ticker in known if not found.wants(ticker)]
+        is_first = found is None
         if found is None:
             found = self.session.open_subscription(channel)
             found.use_yes_price = bool(params.get("use_yes_price"))
-            found.is_ack_short = bool(params.get("skip_ticker_ack"))
+        found.is_ack_short |= bool(params.get("skip_ticker_ack"))
+        if is_first:
             self._check_room(found, new)
             self.audience.join(found, new if named else None)
             self._say("subscribed", command, about=found, msg={"channel": channel, "sid": found.sid})
@@ -161,7 +169,7 @@ class Commands:
                 self.audience.join(found, new if named else None)
             self._acknowledge(found, params, command)
         self._show(found, new, params)
-        self._name_unknown(found, [ticker for ticker in named if ticker not in known], params, command)
+        self._answer_unknown(found, [ticker for ticker in named if ticker not in known], params, command)
 
     def _check_room(self, subscription: Subscription, new: list[str]) -> None:
         if len(subscription.tickers or ()) + len(new) > MARKET_LIMIT:
@@ -210,7 +218,7 @@ class Commands:
             "delete_markets": self._delete,
             "get_snapshot": self._get_snapshots,
         }
-        if action not in actions:
+        if not isinstance(action, str) or action not in actions:
             raise CommandError(13, sid=found.sid)
         named = self._named(params, found.channel)
         if not named:
@@ -237,7 +245,7 @@ class Commands:
             self.audience.join(found, new)
         self._acknowledge(found, params, command)
         self._show(found, new, params)
-        self._name_unknown(found, [ticker for ticker in named if ticker not in known], params, command)
+        self._answer_unknown(found, [ticker for ticker in named if ticker not in known], params, command)
 
     def _delete(self, found: Subscription, named: list[str], params: dict[str, Any], command: int) -> None:
         self.audience.leave(found, named)
@@ -265,10 +273,10 @@ class Commands:
         named = [one] if one else many or []
         if not isinstance(named, list) or not all(isinstance(ticker, str) for ticker in named):
             raise CommandError(11)
-        ids = [params["market_id"]] if params.get("market_id") else params.get("market_ids") or []
+        ids = _market_ids(params)
         if ids and channel != "ticker":
             raise CommandError(11) if not named else CommandError(14)
-        found = [self.source.ticker_of_id(str(market_id)) or str(market_id) for market_id in ids]
+        found = [self.source.ticker_of_id(market_id) or market_id for market_id in ids]
         return list(dict.fromkeys([*named, *found]))
 
     def _acknowledge(self, found: Subscription, params: dict[str, Any], command: int) -> None:
@@ -279,6 +287,15 @@ class Commands:
             named["market_ids"] = [self.source.id_of_ticker(ticker) for ticker in held]
         seq = found.next_seq() if found.counts else None
         self._say("ok", command, about=found, sid=found.sid, seq=seq, msg=named)
+
+    def _answer_unknown(self, found: Subscription, tickers: list[str], params: dict[str, Any], command: int) -> None:
+        """Answer for markets that do not exist, in the way that the rules have chosen."""
+        if self.source.unknown_ticker == "error":
+            self._name_unknown(found, tickers, params, command)
+        elif self.source.unknown_ticker == "empty" and found.channel == "orderbook_delta":
+            for ticker in tickers:
+                empty = WholeBook(ticker, NOBODYS_ID, 0, {}, {})
+                found.send("orderbook_snapshot", empty.body(use_yes_price=found.use_yes_price))
 
     def _name_unknown(self, found: Subscription, tickers: list[str], params: dict[str, Any], command: int) -> None:
         if tickers:
@@ -303,11 +320,19 @@ class Commands:
 def _decode(text: str) -> dict[str, Any]:
     try:
         message = msgspec.json.decode(text)
-    except msgspec.DecodeError as exc:
+    except (msgspec.DecodeError, RecursionError) as exc:
         raise CommandError(1) from exc
     if not isinstance(message, dict):
         raise CommandError(1)
     return message
+
+
+def _market_ids(params: dict[str, Any]) -> list[str]:
+    one, many = params.get("market_id"), params.get("market_ids")
+    ids = [one] if one else many or []
+    if (one and many) or not isinstance(ids, list) or not all(isinstance(market_id, str) for market_id in ids):
+        raise CommandError(11)
+    return ids
 
 
 def _params(message: dict[str, Any]) -> dict[str, Any]:

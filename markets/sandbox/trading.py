@@ -55,9 +55,9 @@ class Trading:
         """Return cash and position value of one sub-account, of one shard or all."""
         return reads.balance(self._floor, member_id, subaccount=subaccount, exchange_index=exchange_index)
 
-    def resting_value(self, member_id: str) -> tuple[tuple[int, int], ...]:
+    def resting_value(self, member_id: str, *, subaccount: int | None = None) -> tuple[tuple[int, int], ...]:
         """Return what the resting orders would cost, by shard: (exchange_index, money)."""
-        return reads.resting_value(self._floor, member_id)
+        return reads.resting_value(self._floor, member_id, subaccount=subaccount)
 
     def create_order(self, member_id: str, new: NewOrder) -> CreateAck:
         """Enter an order: it matches, then rests or goes. Raises Refusal."""

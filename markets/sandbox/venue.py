@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from heapq import merge
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from markets.sandbox import auth, messages
 from markets.sandbox.accounts import Member
@@ -213,6 +213,11 @@ class Venue:
         """Say whether a market exists."""
         return ticker in self.exchange.markets
 
+    @property
+    def unknown_ticker(self) -> Literal["error", "ack", "empty"]:
+        """Say what a subscribe to a market that does not exist hears."""
+        return self.exchange.rules.unknown_ticker
+
     def ticker_of_id(self, market_id: str) -> str | None:
         """Return the market of a market id."""
         return self._by_market_id.get(market_id)
@@ -233,7 +238,8 @@ class Venue:
             return replay.view()
         found = self.exchange.book(ticker)
         market_id = self.exchange.markets[ticker].market_id
-        return WholeBook(ticker, market_id, found.clock, dict(found.bids), dict(found.asks))
+        keeps_no_order = self.exchange.rules.yes_price_order == "as_no_prices"
+        return WholeBook(ticker, market_id, found.clock, dict(found.bids), dict(found.asks), keeps_no_order)
 
     def trades(self, ticker: str, low_us: int | None, high_us: int | None) -> list[Trade]:
         """Return public trades of one market or all, newest first."""

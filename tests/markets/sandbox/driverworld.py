@@ -29,11 +29,11 @@ class World:
 
     def __init__(self, seed: int) -> None:
         self.rng = rng = random.Random(seed)
-        self.pair = Pair(rng, self._choices())
+        self.pair = Pair(rng, self._choices(seed))
         self.engine, self.model = self.pair.engine, self.pair.model
         self._build()
 
-    def _choices(self) -> Choices:
+    def _choices(self, seed: int) -> Choices:
         rng = self.rng
         return Choices(
             trade_fee_step=rng.choice((Decimal("0.000001"), Decimal("0.0001"))),
@@ -42,6 +42,7 @@ class World:
             reduce_only_allows_fok=rng.random() < 0.5,
             post_only_amend=rng.choice(("cancel", "cancel", "refuse")),
             group_limit=rng.choice(("hit", "exceeded")),
+            margin="free" if seed % 4 == 3 else "balance",
         )
 
     def _build(self) -> None:

@@ -58,6 +58,8 @@ class Model(Matching):
         return reduced
 
     def cancel_all(self, member: str, subaccount: int | None) -> int:
+        if self.stopped >= {0, 1, 2, 3}:
+            raise Refused(503, "service_unavailable")
         canceled = 0
         for order in self.orders:
             mine = order.member == member and order.status == "resting" and subaccount in (None, order.subaccount)

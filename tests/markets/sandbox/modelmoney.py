@@ -100,8 +100,18 @@ class Money:
         return change >= 0 or self.account(order).balance + change >= 0
 
     def check_money(self, order: ModelOrder, price: Decimal, count: Decimal) -> None:
-        if count and not self.can_bear(order, price, count, is_taker=True):
+        change = self.outcome(order, price, count, is_taker=True)[0]
+        money = self.account(order).balance - (self.set_aside(order) if self.choices.margin == "free" else 0)
+        if count and change < 0 and money + change < 0:
             raise Refused(400, "insufficient_balance")
+
+    def set_aside(self, order: ModelOrder) -> Decimal:
+        """Return the value of what else rests from the order's account."""
+        mine = [o for o in self.orders if o.status == "resting" and o is not order and self.is_same_account(o, order)]
+        return sum((o.remaining * (o.price if o.is_bid else 1 - o.price) for o in mine), D0)
+
+    def is_same_account(self, one: ModelOrder, other: ModelOrder) -> bool:
+        return (one.member, one.subaccount, one.shard) == (other.member, other.subaccount, other.shard)
 
     def book_fill(self, order: ModelOrder, price: Decimal, count: Decimal, *, is_taker: bool) -> Decimal:
         change, fee, carried = self.outcome(order, price, count, is_taker=is_taker)

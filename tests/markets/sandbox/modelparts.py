@@ -19,6 +19,7 @@ class Choices:
     reduce_only_allows_fok: bool = False
     post_only_amend: str = "cancel"
     group_limit: str = "hit"
+    margin: str = "balance"
 
 
 class Refused(Exception):

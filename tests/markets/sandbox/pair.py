@@ -189,11 +189,11 @@ class Pair:
         ahead: dict[int, int] = {}
         for ticker in self.model.markets:
             for is_bid in (True, False):
-                before: dict[Decimal, int] = {}
+                before = 0
                 for order in self.model.queue(ticker, is_bid):
                     if order.member == member:
-                        ahead[order.number] = before.get(order.price, 0)
-                    before[order.price] = before.get(order.price, 0) + lots(order.remaining)
+                        ahead[order.number] = before
+                    before += lots(order.remaining)
         return ahead
 
     def compare_everything(self) -> None:
@@ -321,4 +321,5 @@ def _rules(choices: Choices) -> Rules:
         reduce_only_allows_fok=choices.reduce_only_allows_fok,
         post_only_amend="cancel" if choices.post_only_amend == "cancel" else "refuse",
         group_limit="hit" if choices.group_limit == "hit" else "exceeded",
+        margin="balance" if choices.margin == "balance" else "free",
     )

@@ -61,7 +61,31 @@ def test_flat_markets_stay_in_the_list_unless_asked_otherwise(desk: Peer, rival:
 
     assert [row["position_fp"] for row in desk.get("/portfolio/positions")["market_positions"]] == ["0.00"]
     assert desk.get("/portfolio/positions", count_filter="position")["market_positions"] == []
+    # Of several fields any will do.
+    for either in ("total_traded", "position,total_traded"):
+        rows = desk.get("/portfolio/positions", count_filter=either)["market_positions"]
+        assert [row["total_traded_dollars"] for row in rows] == ["10.000000"]
     assert desk.call("GET", "/portfolio/positions", count_filter="luck").status_code == 400
+
+
+def test_pages_of_settled_positions_are_cut_between_events(house: House, desk: Peer, rival: Peer) -> None:
+    events: dict[str, set[str]] = {}
+    for number in (1, 2, 3):
+        for _ in range(2):
+            ticker = house.market(series="KXSETTLED", event=f"KXSETTLED-E{number}")
+            trade(rival, desk, ticker, count="1.00")
+            house.do(house.venue.exchange.determine, ticker, "yes")
+            house.do(house.venue.exchange.settle, ticker)
+            events.setdefault(f"KXSETTLED-E{number}", set()).add(ticker)
+
+    for status in ("settled", "all"):
+        pages: list[set[str]] = []
+        cursor = ""
+        while not pages or cursor:
+            body = desk.get("/portfolio/positions", settlement_status=status, limit=2, cursor=cursor)
+            pages.append({row["ticker"] for row in body["market_positions"]})
+            cursor = body["cursor"]
+        assert pages == [events["KXSETTLED-E3"] | events["KXSETTLED-E2"], events["KXSETTLED-E1"]]
 
 
 def test_a_fill_has_the_trades_id_and_no_client_order_id(desk: Peer, rival: Peer, ticker: str) -> None:
@@ -109,6 +133,18 @@ def test_a_transfer_is_made_once(desk: Peer) -> None:
     assert (again.status_code, again.json()["error"]["code"]) == (409, "transfer_already_applied")
     balances = desk.get("/portfolio/subaccounts/balances")["subaccount_balances"]
     assert [(row["subaccount_number"], row["balance"]) for row in balances] == [(0, "9975.0000"), (1, "25.0000")]
+
+
+def test_a_numbered_sub_account_moves_between_shards_without_a_clients_id(desk: Peer) -> None:
+    desk.call("POST", "/portfolio/subaccounts", body={})
+    path = "/portfolio/intra_exchange_instance_transfer"
+    body = {"source": "event_contract", "destination": "event_contract", "amount": 100_000, "destination_subaccount": 1}
+    named = {**body, "client_transfer_id": "33333333-3333-4333-8333-333333333333"}
+
+    assert desk.call("POST", path, body=named).status_code == 400
+    assert desk.call("POST", path, body=body).status_code == 200
+    moved = desk.get("/portfolio/subaccounts/transfers")["transfers"]
+    assert [(row["to_subaccount"], row["amount_cents"]) for row in moved] == [(1, 1000)]
 
 
 def test_a_shard_without_money_refuses_orders(house: House, desk: Peer) -> None:
@@ -217,9 +253,20 @@ def test_a_group_cancels_its_orders_when_triggered_and_takes_new_ones_after_a_re
     assert desk.call("GET", f"/portfolio/order_groups/{group}").status_code == 404
 
 
-@pytest.mark.parametrize("wrong", [{}, {"contracts_limit": 0}, {"contracts_limit": 5, "contracts_limit_fp": "5.00"}])
+@pytest.mark.parametrize("wrong", [{}, {"contracts_limit": 0}, {"contracts_limit": 5, "contracts_limit_fp": "6.00"}])
 def test_a_group_needs_one_limit_that_makes_sense(desk: Peer, wrong: dict[str, Any]) -> None:
     assert desk.call("POST", "/portfolio/order_groups/create", body=wrong).status_code == 400
+
+
+def test_a_limit_given_in_both_ways_must_be_the_same(desk: Peer) -> None:
+    both = {"contracts_limit": 5, "contracts_limit_fp": "5.00"}
+    made = desk.call("POST", "/portfolio/order_groups/create", body=both)
+
+    group = made.json()["order_group_id"]
+    assert desk.get(f"/portfolio/order_groups/{group}")["contracts_limit_fp"] == "5.00"
+    path = f"/portfolio/order_groups/{group}/limit"
+    assert desk.call("PUT", path, body={"contracts_limit": 7, "contracts_limit_fp": "7.50"}).status_code == 400
+    assert desk.call("PUT", path, body={"contracts_limit": 7, "contracts_limit_fp": "7"}).status_code == 200
 
 
 def test_a_group_call_without_a_body_is_refused(desk: Peer) -> None:

@@ -225,6 +225,20 @@ def change_of_the_book_not_told(patch: pytest.MonkeyPatch) -> None:
 
 
 @bug
+def resting_orders_never_set_money_aside(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(creating, "_set_aside", lambda floor, member, order: 0)
+
+
+@bug
+def queue_counts_the_own_price_alone(patch: pytest.MonkeyPatch) -> None:
+    def ahead_at_that_price(side: Any, order: Order) -> int:
+        orders = list(side.levels[order.price].orders.values())
+        return sum(other.remaining for other in orders[: orders.index(order)])
+
+    patch.setattr(Side, "ahead_of", ahead_at_that_price)
+
+
+@bug
 def grid_change_ignored(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(life, "grid_prices", lambda bands: frozenset(range(100, DOLLAR, 100)))
 

@@ -170,15 +170,17 @@ def test_a_member_that_only_tried_has_no_position(cast: Cast) -> None:
     assert cast.exchange.positions("ann") == ([], [])
 
 
-def test_the_queue_counts_contracts_ahead_at_the_same_price(cast: Cast) -> None:
+def test_the_queue_counts_the_contracts_that_match_first_by_price_then_time(cast: Cast) -> None:
     cast.bid("bob", "1.50", "0.49")
     cast.bid("bob", "2.25", "0.48")
     mine = cast.bid("ann", "1", "0.48")
     other = cast.bid("ann", "1", "0.47")
+    cast.ask("bob", "9", "0.60")
 
-    assert cast.exchange.queue_position("ann", mine.order_id) == count("2.25")
+    # 1.50 at the better price and 2.25 that came earlier; behind them stands the own 1.00 in front of the other.
+    assert cast.exchange.queue_position("ann", mine.order_id) == count("3.75")
     found = [(order.order_id, ahead) for order, ahead in cast.exchange.queue_positions("ann", tickers=[M])]
-    assert found == [(other.order_id, 0), (mine.order_id, 225)]
+    assert found == [(other.order_id, 475), (mine.order_id, 375)]
     cast.exchange.cancel_order("ann", mine.order_id)
     with pytest.raises(Refusal) as error:
         cast.exchange.queue_position("ann", mine.order_id)

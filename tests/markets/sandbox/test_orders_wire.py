@@ -276,6 +276,14 @@ def test_decrease_takes_exactly_one_of_by_and_to(desk: Peer, ticker: str) -> Non
     assert error_of(desk.call("POST", path, body={"market_ticker": ticker}))[0] == 400
 
 
+def test_a_queue_is_that_of_price_and_time(desk: Peer, rival: Peer, ticker: str) -> None:
+    # As in the documents: alone at 0.48, and 120.00 rest at 0.49.
+    rival.create(ticker, "bid", "0.4900", "120.00")
+    order = desk.create(ticker, "bid", "0.4800", "10.00").json()["order_id"]
+
+    assert desk.get(f"/portfolio/orders/{order}/queue_position") == {"queue_position_fp": "120.00"}
+
+
 def test_queue_positions_count_the_contracts_ahead(desk: Peer, rival: Peer, ticker: str) -> None:
     rival.create(ticker, "bid", "0.4800", "7.50")
     order = desk.create(ticker, "bid", "0.4800", "1.00").json()["order_id"]
