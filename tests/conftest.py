@@ -37,6 +37,17 @@ def exchange_documents() -> Path:
     return _shared("kalshi", "KALSHIWEB_EXCHANGE_DOCUMENTS")
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """Run named files, a choice and what is to be watched in this process; leave all else to the number of cores.
+
+    Each worker starts and collects for itself before the first test begins, and what a test prints stays with it.
+    """
+    chosen = config.option
+    are_files = all(Path(argument.partition("::")[0]).is_file() for argument in config.args)
+    return 0 if are_files or chosen.keyword or chosen.capture == "no" or getattr(chosen, "lf", False) else None
+
+
 GARBAGE = (20_000, 20, 20)  # Python's own are 700, 10, 10
 
 

@@ -32,11 +32,24 @@ SUITES = {
     "a desk on PostgreSQL and Redis": "tests/journeys/test_scaled.py",
     "a desk that starts again": "tests/journeys/test_start.py",
 }
+# A plugin behind which a run of some files is judged as the whole suite is.
+AS_A_WHOLE = """
+def pytest_configure(config):
+    from tests.markets.sandbox import hearing
+
+    hearing.partial = lambda config: None
+"""
+BY_WORKERS = [
+    "-n2",
+    "--dist=loadfile",
+    SUITES["a command"],  # an exchange in a process of its own
+    "tests/markets/sandbox/test_account_wire.py::test_balance_is_cash_in_cents_and_in_dollars",  # one in the worker's
+]
 
 
-def run(suite: str, folder: Path) -> subprocess.CompletedProcess[str]:
+def run(*suite: str, folder: Path) -> subprocess.CompletedProcess[str]:
     """Run one suite of everything marked, with a folder in the way of each Python's start."""
-    command = ["-m", "pytest", "-vv", "-x", "-p", "no:cacheprovider", "-m", "not sight", suite]
+    command = ["-m", "pytest", "-vv", "-p", "no:cacheprovider", "-m", "not sight", *suite]
     env = {**os.environ, **overheard.UNHEARD, "PYTHONPATH": os.pathsep.join([str(folder), str(ROOT)])}
     return subprocess.run(
         [sys.executable, *command], cwd=ROOT, env=env, capture_output=True, text=True, timeout=300, check=False
@@ -47,13 +60,35 @@ def run(suite: str, folder: Path) -> subprocess.CompletedProcess[str]:
 def test_a_field_renamed_in_another_process_turns_its_suite_red(tmp_path: Path, suite: str) -> None:
     (tmp_path / "sitecustomize.py").write_text(PLANT)
 
-    found = run(suite, tmp_path)
+    found = run("-x", suite, folder=tmp_path)
 
     assert found.returncode == 1, found.stdout[-3000:]
     assert "('sent_ts_ms' was unexpected)" in found.stdout, found.stdout[-3000:]
 
 
 def test_nothing_renamed_leaves_a_suite_green(tmp_path: Path) -> None:
-    found = run(SUITES["a command"], tmp_path)
+    found = run(SUITES["a command"], folder=tmp_path)
 
     assert found.returncode == 0, found.stdout[-3000:]
+
+
+def test_a_field_renamed_in_another_process_turns_a_run_by_workers_red(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(PLANT)
+
+    found = run(*BY_WORKERS, folder=tmp_path)
+
+    assert found.returncode == 1, found.stdout[-3000:]
+    assert "('sent_ts_ms' was unexpected)" in found.stdout, found.stdout[-3000:]
+
+
+def test_only_what_no_worker_heard_turns_a_whole_run_by_workers_red(tmp_path: Path) -> None:
+    (tmp_path / "whole.py").write_text(AS_A_WHOLE)
+
+    found = run("-pwhole", *BY_WORKERS, folder=tmp_path)
+
+    assert " passed" in found.stdout and " failed" not in found.stdout, found.stdout[-3000:]
+    assert found.returncode == 1, found.stdout[-3000:]
+    missing = {line for line in found.stdout.splitlines() if line.startswith("never sent: ")}
+    assert "never sent: GET /series: never answered" in missing
+    assert "never sent: GET /portfolio/balance: never answered" not in missing
+    assert "never sent: subscribedResponsePayload: never sent" not in missing

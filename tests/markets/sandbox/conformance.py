@@ -102,16 +102,9 @@ class Judge:
         elif str(status) not in found[1]["responses"]:
             self.complaints.append(f"{where}: the document knows no such status")
         else:
-            name = self._response(method, named, status, found[1])
+            name = f"{method} {named} {status}"
+            self._learn(name)
             self._validate(where, name, body.decode(), times=times)
-
-    def _response(self, method: str, path: str, status: int, operation: dict[str, Any]) -> str:
-        """Return the name under which the schema of a success is kept."""
-        name = f"{method} {path} {status}"
-        if name not in self._schemas:
-            content = operation["responses"][str(status)].get("content", {}).get("application/json")
-            self._schemas[name] = resolved({} if content is None else content["schema"], self.rest)
-        return name
 
     # --- frames --------------------------------------------------------------------------------------
 
@@ -120,12 +113,9 @@ class Judge:
         kind, message = _kind(text)
         name = self._payload(kind, message)
         self.frames[name] += times
-        if name not in self._schemas:
-            schema = self.stream["components"]["schemas"].get(name)
-            if schema is None:
-                self.complaints.append(f"frame {kind}: the document knows no such message")
-                return
-            self._schemas[name] = resolved(schema, self.stream)
+        if not self._learn(name):
+            self.complaints.append(f"frame {kind}: the document knows no such message")
+            return
         self._validate(f"frame {text[:300]}", name, text, times=times, is_sorted=False)
 
     def _payload(self, kind: str, message: Any) -> str:
@@ -139,6 +129,20 @@ class Judge:
         return KINDS.get(kind, f"{first}{''.join(part.capitalize() for part in rest)}Payload")
 
     # --- judging -------------------------------------------------------------------------------------
+
+    def _learn(self, name: str) -> bool:
+        """Keep the schema of an operation and status, or of a message; say whether the documents have one."""
+        if name in self._schemas:
+            return True
+        if " " in name:
+            method, path, status = name.split(" ")
+            answer = self.rest["paths"][path][method.lower()]["responses"][status]
+            schema, document = answer.get("content", {}).get("application/json", {}).get("schema", {}), self.rest
+        else:
+            schema, document = self.stream["components"]["schemas"].get(name), self.stream
+        if schema is not None:
+            self._schemas[name] = resolved(schema, document)
+        return schema is not None
 
     def _expect(self, where: str, holds: bool, complaint: str) -> None:
         if not holds:
@@ -173,6 +177,26 @@ class Judge:
             validator = self._validators[name] = Draft202012Validator(closed(self._schemas[name]))
         for error in validator.iter_errors(body):
             yield f"{'.'.join(map(str, error.absolute_path))}: {error.message[:300]}"
+
+    # --- several processes ---------------------------------------------------------------------------
+
+    def heard(self) -> dict[str, Any]:
+        """Return what was heard, without the complaints: plain values, for the judge of another process to add."""
+        return {
+            "answers": dict(self.answers),
+            "frames": dict(self.frames),
+            "schemas": sorted(self._schemas.keys() - {"error"}),
+            "seen": [(*key, seen.fields, seen.times) for key, seen in self._seen.items()],
+        }
+
+    def add(self, heard: dict[str, Any]) -> None:
+        """Count what the judge of another process heard as if it had been said here."""
+        self.answers.update(heard["answers"])
+        self.frames.update(heard["frames"])
+        for name in heard["schemas"]:
+            self._learn(name)
+        for name, form, fields, times in heard["seen"]:
+            self._seen.setdefault((name, form), Seen(fields)).times += times
 
     # --- reporting -----------------------------------------------------------------------------------
 

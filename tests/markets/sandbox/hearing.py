@@ -3,7 +3,8 @@
 A pytest plugin: what an exchange decided to say (before any fault bends it) is kept until the test is over and judged
 then, so that no exchange waits for its judge. A test whose exchange said something undocumented fails, and so does one
 that starts a Python whose exchange nobody would hear. What a process says after its test is judged with the next test,
-and behind the last one with the run.
+and behind the last one with the run. Of a run by several workers each listens for itself and hands on what it heard;
+the process that conducts them puts that together and judges the run.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -65,6 +67,23 @@ class Ear:
             found, self._judge.complaints = [*found, *self._judge.complaints], []
         return list(dict.fromkeys(found))
 
+    def told(self) -> dict[str, Any]:
+        """Return, in plain values, what the report on a whole run needs of this process's part."""
+        return {
+            "heard": None if self._judge is None else self._judge.heard(),
+            "overheard": dict(self.overheard),
+            "files": [str(path) for path in self.files],
+            "late": self.late,
+        }
+
+    def add(self, told: dict[str, Any]) -> None:
+        """Count what another process was told as heard here."""
+        if told["heard"] is not None:
+            self.judge.add(told["heard"])
+        self.overheard.update(told["overheard"])
+        self.files |= {Path(path) for path in told["files"]}
+        self.late += told["late"]
+
     def _judge_one(self, words: tuple[Request, Answer] | str) -> None:
         if isinstance(words, str):
             self.judge.judge_frame(words)
@@ -96,11 +115,23 @@ def listen(ear: Ear) -> Callable[[], None]:
     return attach(lambda request, answer: ear.said.append((request, answer)), lambda text: ear.said.append(text))
 
 
+def is_worker(config: pytest.Config) -> bool:
+    """Say whether this process runs a part of a run that another one conducts."""
+    return hasattr(config, "workerinput")
+
+
+def is_conductor(config: pytest.Config) -> bool:
+    """Say whether this process runs no test itself: it only hands them to workers."""
+    return bool(getattr(config.option, "tx", None)) and not is_worker(config)
+
+
 def pytest_configure(config: pytest.Config) -> None:
-    """Listen where the exchange's documents are at hand."""
+    """Listen where the exchange's documents are at hand, and where tests run."""
     documents = Path(os.environ.get(DOCUMENTS, config.rootpath.parent / "shared" / "kalshi"))
     if (documents / "openapi.yaml").is_file():
         ear = config.stash[EAR] = Ear(documents)
+        if is_conductor(config):
+            return
         config.add_cleanup(listen(ear))
         config.add_cleanup(overhear(ear))
 
@@ -147,8 +178,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def partial(config: pytest.Config) -> str | None:
     """Return why this run cannot say what is never sent; None where every everyday test of this folder took part."""
     chosen = config.option
-    if hasattr(config, "workerinput") or getattr(chosen, "numprocesses", None):
-        return "several processes"
     if chosen.keyword or getattr(chosen, "lf", False) or chosen.markexpr not in config.getini("addopts"):
         return "a selection of tests"
     if any("::" in argument for argument in config.args):
@@ -158,12 +187,26 @@ def partial(config: pytest.Config) -> str | None:
     return None
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:
+    """Take over what a worker heard; one that broke off has handed nothing on, and fails the run by that."""
+    told = getattr(node, "workeroutput", {}).get("told")
+    if told is not None:
+        node.config.stash[EAR].add(told)
+
+
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """Fail a run behind whose last test something undocumented was said, and a whole one with fields never sent."""
     ear = session.config.stash.get(EAR, None)
-    if ear is None or exitstatus != pytest.ExitCode.OK:
+    if ear is None:
         return
-    ear.late = ear.complaints()
+    if is_worker(session.config):
+        ear.late = ear.complaints()
+        session.config.workeroutput["told"] = ear.told()  # type: ignore[attr-defined]
+        return
+    if exitstatus != pytest.ExitCode.OK:
+        return
+    ear.late += ear.complaints()
     if ear.late or (partial(session.config) is None and any(True for _ in silence(ear.judge))):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
