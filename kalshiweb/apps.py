@@ -6,10 +6,10 @@ from django.apps import AppConfig
 
 
 class KalshiwebConfig(AppConfig):
-    """Registers the checks that find contradictory settings, and what seals second factors."""
+    """Registers the checks that find contradictory settings, what seals second factors, and where tasks are sent."""
 
     name = "kalshiweb"
 
     def ready(self) -> None:
         """Import what registers itself with Django."""
-        from kalshiweb import checks, second_factor  # noqa: F401
+        from kalshiweb import celery, checks, second_factor  # noqa: F401

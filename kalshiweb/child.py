@@ -13,8 +13,9 @@ import sys
 import warnings
 
 import django
+from django.core.exceptions import ImproperlyConfigured
 
-from kalshiweb import prepare
+from kalshiweb import env, prepare
 from kalshiweb.processes import CONTROL_FD
 
 WORKER_OPTIONS = ("--pool", "threads", "--concurrency", "4", "--without-mingle", "--without-gossip")
@@ -67,6 +68,7 @@ def web(facts: Facts) -> None:
 def feed(facts: Facts) -> None:
     """Make the database, give a first desk its people, key and markets, then read the exchange's stream."""
     prepare.migrate()
+    prepare.check_doors()
     prepare.seal_second_factors()
     facts.report("migrated")
     from kalshiweb import feed_process  # noqa: F401  (read while the exchange comes up)
@@ -108,9 +110,11 @@ def main() -> None:
     try:
         django.setup()
         PARTS[sys.argv[1]](facts)
-    except prepare.CannotPrepare as exc:
-        facts.report("failed", str(exc))
-        raise SystemExit(1) from exc
+    except (prepare.CannotPrepare, env.BadSetting, ImproperlyConfigured) as exc:
+        facts.report("failed", " ".join(str(exc).split()))
+        raise SystemExit(1) from None
+    except prepare.NotYet as exc:
+        sys.exit(str(exc))
 
 
 if __name__ == "__main__":

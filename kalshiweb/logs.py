@@ -19,6 +19,7 @@ _SECRET_TEXT = re.compile(
     re.S,
 )
 _MASK = "[hidden]"
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
 def mask(text: str) -> str:

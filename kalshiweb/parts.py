@@ -8,7 +8,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from kalshiweb import env, valkey
+from kalshiweb import env, origins, valkey
 from kalshiweb.processes import Part
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -43,9 +43,8 @@ class Desk:
 
     @property
     def url(self) -> str:
-        """Address for a person at this machine."""
-        host = "localhost" if self.bind in {"127.0.0.1", "0.0.0.0", "::", "::1"} else self.bind  # noqa: S104
-        return f"http://{host}:{self.port}/"
+        """Address for a person, as the settings let browsers in."""
+        return origins.told_url(self.bind, self.port)
 
 
 def build(desk: Desk) -> list[Part]:
@@ -71,15 +70,6 @@ def free_port(wanted: int = 0) -> int:
         return int(probe.getsockname()[1])
 
 
-def listens(port: int) -> bool:
-    """Say whether somebody answers on this port of loopback."""
-    try:
-        with socket.create_connection(("127.0.0.1", port), timeout=0.5):
-            return True
-    except OSError:
-        return False
-
-
 def _valkey(desk: Desk) -> Part:
     return Part(
         "valkey",
@@ -102,7 +92,9 @@ def _sandbox(desk: Desk) -> Part:
         command.append("--loop")
     if options.seed is not None:
         command += ["--seed", str(options.seed)]
-    return Part("sandbox", tuple(command), stage=1, env=_environment(desk), cwd=ROOT)
+    # Its own word counts, not that somebody listens on its port: that may be the exchange of another desk.
+    announces = (b"The local exchange serves at", "exchange")
+    return Part("sandbox", tuple(command), stage=1, env=_environment(desk), cwd=ROOT, announces=announces)
 
 
 def _django(name: str, desk: Desk, *, stage: int) -> Part:

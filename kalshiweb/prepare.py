@@ -8,8 +8,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 from django.conf import settings
+from django.core.checks import Tags, run_checks
 from django.core.management import call_command
-from django.db import connection
+from django.db import OperationalError, connection
 from django.db.migrations.executor import MigrationExecutor
 
 logger = logging.getLogger(__name__)
@@ -21,13 +22,29 @@ class CannotPrepare(Exception):
     """A step failed; the text is one line for the operator, the traceback is in the log."""
 
 
+class NotYet(Exception):
+    """What a step needs is not there; the text is one line for the operator, and the part is to be started again."""
+
+
 def migrate() -> None:
-    """Bring the tables to this version; quick where they are."""
+    """Bring the tables to this version; quick where they are. Raises NotYet where the database does not answer."""
+    try:
+        connection.ensure_connection()
+    except OperationalError as exc:
+        raise NotYet(f"The database does not answer: {' '.join(str(exc).split())}") from None
     executor = MigrationExecutor(connection)
     if executor.migration_plan(executor.loader.graph.leaf_nodes()):
         call_command("migrate", interactive=False, verbosity=0)
     # The feed goes on in threads with connections of their own.
     connection.close()
+
+
+def check_doors() -> None:
+    """Refuse to serve with settings that the security checks call errors: nobody has to remember `manage.py check`."""
+    errors = [found for found in run_checks(tags=[Tags.security]) if found.is_serious()]
+    connection.close()
+    if errors:
+        raise CannotPrepare(" ".join(f"{error.msg} {error.hint or ''}".strip() for error in errors))
 
 
 def seal_second_factors() -> None:

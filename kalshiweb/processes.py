@@ -44,6 +44,7 @@ class Part:
     env: Mapping[str, str] = field(default_factory=dict)
     cwd: Path | None = None
     before_start: Callable[[], object] | None = None
+    announces: tuple[bytes, str] | None = None  # what a part that knows no facts prints, and the fact that it tells
 
 
 class Child:
@@ -71,6 +72,7 @@ class Child:
         os.set_blocking(self.output.fileno(), False)
         self.control.setblocking(False)
         self._half_fact = b""
+        self._unannounced = b""
         for name, value in facts.items():
             self.tell(name, value)
 
@@ -94,6 +96,15 @@ class Child:
         self._half_fact += chunk
         *lines, self._half_fact = self._half_fact.split(b"\n")
         return [(name, value) for name, _, value in (line.decode().partition(" ") for line in lines)]
+
+    def announced(self, chunk: bytes) -> str | None:
+        """Return the fact that these words of the part tell, if they do."""
+        if self.part.announces is None:
+            return None
+        words, fact = self.part.announces
+        said = self._unannounced + chunk
+        self._unannounced = said[-len(words) :]  # it may come in two halves
+        return fact if words in said else None
 
     def signal(self, number: int) -> None:
         """Signal the part and whatever it started itself."""
@@ -131,6 +142,8 @@ class Supervisor:
         self._selector.register(self._wake_read, selectors.EVENT_READ, None)
         signal.set_wakeup_fd(self._wake_write.fileno(), warn_on_full_buffer=False)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN:
+                continue  # nohup: the desk is to outlive its terminal
             self._old_handlers[number] = signal.signal(number, self._ask_to_stop)
         self._old_handlers[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, lambda *_: None)
         return self
@@ -210,6 +223,8 @@ class Supervisor:
         chunk = child.output.read()
         if chunk:
             self.printer.lines(child.part.name, chunk)
+            if fact := child.announced(chunk):
+                self.learn(fact)
         elif chunk == b"":
             self._selector.unregister(child.output)
 

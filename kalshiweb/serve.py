@@ -8,27 +8,28 @@ from __future__ import annotations
 
 import argparse
 import errno
-import http.client
 import json
 import os
 import shutil
 import socket
 import sqlite3
 import sys
-import time
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from kalshiweb import data_dir, env, lock, valkey
 from kalshiweb.exchanges import ENVIRONMENTS
-from kalshiweb.parts import Desk, build, free_port, listens
+from kalshiweb.parts import Desk, build, free_port
 from kalshiweb.printing import Printer
 from kalshiweb.processes import StartFailed, Supervisor
+from kalshiweb.progress import Progress
 
-START_SECONDS = 60.0
+PATIENCE_SECONDS = 60.0  # a start that takes longer says what it waits for, and so again
 PORT_TAKEN = 2
+INTERRUPTED = 130
+MOST_PORTS = 65_535
 SANDBOX_PORT = 8790  # where commands look for the local exchange unless they are told otherwise
 LABELS = {
     "sandbox": "SANDBOX: an exchange on this computer, with play money",
@@ -41,7 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the command line of `serve`."""
     parser.add_argument("--port", type=int, default=env.number("KALSHIWEB_PORT", 8000), help="port of the pages")
     parser.add_argument("--bind", default=env.text("KALSHIWEB_BIND", "127.0.0.1"), help="address to listen on")
-    parser.add_argument("--exchange", choices=ENVIRONMENTS, default=env.text("KALSHIWEB_EXCHANGE", "sandbox"))
+    parser.add_argument(
+        "--exchange", choices=ENVIRONMENTS, default=env.choice("KALSHIWEB_EXCHANGE", "sandbox", ENVIRONMENTS)
+    )
     parser.add_argument("--tape", action="append", default=[], metavar="FILE", help="recording the sandbox replays")
     parser.add_argument("--speed", type=float, help="how fast tapes run; 1 is as recorded")
     parser.add_argument("--loop", action="store_true", help="start tapes again at their end")
@@ -58,14 +61,19 @@ def main(arguments: Sequence[str]) -> int:
         return serve(parser.parse_args(arguments))
     except env.BadSetting as exc:
         return _refuse(str(exc), 1)
+    except KeyboardInterrupt:  # before the supervisor took the signals over: nothing runs yet
+        return INTERRUPTED
 
 
 def serve(options: argparse.Namespace) -> int:
     """Check, lock, run. What is refused is refused before anything is started."""
+    options.bind = options.bind.strip().strip("[]")
     data = data_dir.data_dir()
     if running := lock.holder(data):
         return _refuse(f"This desk already runs ({running}): stop it first, or set another KALSHIWEB_DATA_DIR.", 2)
     if (reason := _port_problem(options.bind, options.port)) is not None:
+        return _refuse(reason, PORT_TAKEN)
+    if options.sandbox_port and (reason := _port_problem("127.0.0.1", options.sandbox_port, "--sandbox-port")):
         return _refuse(reason, PORT_TAKEN)
     desk = Desk(
         data=data,
@@ -73,7 +81,7 @@ def serve(options: argparse.Namespace) -> int:
         environment=options.exchange,
         bind=options.bind,
         port=options.port,
-        sandbox_port=options.sandbox_port or free_port(SANDBOX_PORT),
+        sandbox_port=options.sandbox_port or free_port(0 if options.port == SANDBOX_PORT else SANDBOX_PORT),
         options=options,
     )
     try:
@@ -85,58 +93,22 @@ def serve(options: argparse.Namespace) -> int:
         return _refuse(str(exc), 1)
 
 
-@dataclass
-class Progress:
-    """What the start waits for, asked again and again while the parts come up."""
-
-    desk: Desk
-    supervisor: Supervisor
-    started_at: float = field(default_factory=time.monotonic)
-    asked_at: float = 0.0
-    missing: str = "the pages do not answer yet"
-
-    def is_ready(self) -> bool:
-        """Learn what only looking tells, and say whether the desk answers."""
-        now = time.monotonic()
-        if now - self.asked_at < 0.05:
-            return False
-        self.asked_at = now
-        self._probe()
-        if not {"migrated", "valkey", "owner"} <= self.supervisor.facts.keys():
-            return False
-        return self._asks_ready()
-
-    def _probe(self) -> None:
-        facts, desk = self.supervisor.facts, self.desk
-        if "valkey" not in facts and (not desk.has_valkey or valkey.answers(desk.valkey_socket)):
-            self.supervisor.learn("valkey")
-        if "exchange" not in facts and (not desk.has_sandbox or listens(desk.sandbox_port)):
-            self.supervisor.learn("exchange")
-
-    def _asks_ready(self) -> bool:
-        try:
-            with closing(http.client.HTTPConnection("127.0.0.1", self.desk.port, timeout=1.0)) as web:
-                web.request("GET", "/readyz", headers={"Host": "localhost"})
-                answer = web.getresponse()
-                body = answer.read()
-        except (OSError, http.client.HTTPException):
-            return False
-        if answer.status != 200:
-            self.missing = body.decode(errors="replace")[:300]
-        return answer.status == 200
-
-
 def _run(desk: Desk) -> int:
     with Supervisor(Printer(sys.stdout)) as supervisor:
         supervisor.on_start = lambda: _write_process_ids(desk, supervisor)
         try:
             progress = Progress(desk, supervisor)
             for part in build(desk):
-                supervisor.start(part)
-            if supervisor.run(progress.is_ready, timeout_seconds=START_SECONDS):
-                _say_ready(desk, supervisor, time.monotonic() - progress.started_at)
-            elif not supervisor.is_stopping:
-                supervisor.printer.say(f"not ready after {START_SECONDS:.0f} s ({progress.missing}); it keeps trying.")
+                if not supervisor.is_stopping:
+                    supervisor.start(part)
+            while not supervisor.run(progress.is_ready, timeout_seconds=PATIENCE_SECONDS):
+                if supervisor.is_stopping:
+                    break
+                supervisor.printer.say(
+                    f"not ready after {progress.seconds:.0f} s: {progress.waits_for()}; it keeps trying."
+                )
+            else:
+                _say_ready(desk, supervisor, progress.seconds)
             supervisor.run(lambda: False)
             supervisor.printer.say("stopping")
         finally:
@@ -148,14 +120,26 @@ def _run(desk: Desk) -> int:
 def _say_ready(desk: Desk, supervisor: Supervisor, seconds: float) -> None:
     lines = ["", f"  {LABELS[desk.environment]}"]
     if path := supervisor.facts.get("owner"):
-        lines.append(f"  Log in (once, within 10 minutes): {desk.url.rstrip('/')}{path}")
+        lines.append(_log_in(desk, path))
     if desk.has_sandbox:
         lines.append(f"  Its local exchange: http://127.0.0.1:{desk.sandbox_port}")
     lines += [f"  The desk is ready at {desk.url} after {seconds:.1f} s. Ctrl-C stops it.", "", ""]
     supervisor.printer.block("\n".join(lines))
 
 
-def _port_problem(bind: str, port: int) -> str | None:
+def _log_in(desk: Desk, path: str) -> str:
+    """Say how the first owner gets in: the link of a first run opens under this machine's own names alone."""
+    address = urlsplit(desk.url)
+    if address.scheme == "http" and address.hostname in env.LOOPBACK:
+        return f"  Log in (once, within 10 minutes): {desk.url.rstrip('/')}{path}"
+    return "  Log in: `manage.py reset_password --user owner` prints a link."
+
+
+def _port_problem(bind: str, port: int, option: str = "--port") -> str | None:
+    if not 0 < port <= MOST_PORTS:
+        return f"{option} must be a number from 1 to {MOST_PORTS}, not {port}."
+    if not bind:
+        return "--bind needs an address: 127.0.0.1 for this machine alone, 0.0.0.0 for every network."
     family = socket.AF_INET6 if ":" in bind else socket.AF_INET
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -164,7 +148,7 @@ def _port_problem(bind: str, port: int) -> str | None:
         except OSError as exc:
             if exc.errno != errno.EADDRINUSE:
                 return f"Cannot listen on {bind} port {port}: {exc.strerror}."
-            return f"Port {port} is in use by another program: stop it, or choose another with --port {port + 1}."
+            return f"Port {port} is in use by another program: stop it, or choose another with {option} {port + 1}."
     return None
 
 

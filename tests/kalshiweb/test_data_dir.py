@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from pathlib import Path
 
 import pytest
@@ -49,4 +50,42 @@ def test_a_socket_folder_that_somebody_else_prepared_is_refused(tmp_path: Path) 
 
     with pytest.raises(env.BadSetting, match="0700"):
         data_dir.runtime_dir(tmp_path)
+    folder.rmdir()
+
+
+def test_a_start_in_the_midst_of_another_gets_the_same_secret_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others: list[str] = []
+    real = secrets.token_urlsafe
+
+    def slow(size: int) -> str:
+        if not others:
+            others.append("")  # the other start comes past here itself
+            others[0] = data_dir.secret_key(tmp_path)
+        return real(size)
+
+    monkeypatch.setattr(secrets, "token_urlsafe", slow)
+
+    made = data_dir.secret_key(tmp_path)
+
+    assert len(made) >= 50
+    assert others == [made]
+    assert [path.name for path in tmp_path.iterdir()] == ["secret.key"]
+
+
+def test_an_empty_secret_key_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "secret.key").touch(mode=0o600)
+
+    with pytest.raises(env.BadSetting, match=r"secret\.key is empty"):
+        data_dir.secret_key(tmp_path)
+
+
+def test_a_runtime_directory_that_is_gone_is_replaced_by_tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "gone"))
+
+    folder = data_dir.runtime_dir(tmp_path)
+
+    assert folder.is_dir()
+    assert folder.parent != tmp_path / "gone"
     folder.rmdir()

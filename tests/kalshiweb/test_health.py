@@ -15,7 +15,7 @@ import redis
 from django.contrib.auth.models import AnonymousUser, User
 from django.db import DatabaseError, connection
 from django.http import Http404, HttpRequest
-from django.test import RequestFactory
+from django.test import Client, RequestFactory
 from pytest_django.fixtures import Settings
 
 from kalshiweb import data_dir, health, valkey
@@ -198,3 +198,16 @@ def test_status_is_for_staff_everywhere_and_for_other_people_nowhere() -> None:
     assert not health.may_see_status(asked("/status", user=trader, address="10.0.0.9"))
     with pytest.raises(Http404):
         health.status(asked("/status", user=trader, address="10.0.0.9"))
+
+
+@pytest.mark.django_db
+def test_a_probe_behind_https_is_answered_and_nobody_else_is(dead_valkey: None, settings: Settings) -> None:
+    settings.SECURE_SSL_REDIRECT = True
+    probe = Client()
+
+    for path, status in (("/healthz/", 301), ("/status", 301), ("/accounts/login/", 301)):
+        assert probe.get(path).status_code == status
+    for path, status in (("/healthz", 200), ("/readyz", 503)):
+        answer = probe.get(path)
+        assert answer.status_code == status
+        assert not answer.cookies

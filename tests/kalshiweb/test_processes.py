@@ -177,6 +177,74 @@ def test_sigterm_ends_the_run_and_not_the_caller(supervisor: Supervisor) -> None
     assert supervisor.is_stopping
 
 
+HANGS_UP = """
+import io, os, signal, sys
+from kalshiweb.printing import Printer
+from kalshiweb.processes import Part, Supervisor
+sleep = (sys.executable, "-S", "-c", "import signal; signal.pause()")
+with Supervisor(Printer(io.StringIO())) as supervisor:
+    supervisor.start(Part("web", sleep))
+    print(supervisor.children["web"].process.pid, flush=True)
+    supervisor.run(lambda: False)
+    print("stopped", flush=True)
+"""
+
+
+def hung_up(*wrapper: str) -> subprocess.Popen[str]:
+    """Run a supervisor of one part."""
+    command = [*wrapper, sys.executable, "-c", HANGS_UP]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+
+
+def test_a_terminal_that_hangs_up_stops_the_desk_cleanly() -> None:
+    with hung_up() as running:
+        assert running.stdout is not None
+        pid = int(running.stdout.readline())
+
+        running.send_signal(signal.SIGHUP)
+
+        assert running.stdout.readline() == "stopped\n"
+        assert running.wait(timeout=10) == 0
+    assert ends(pid)
+
+
+def test_under_nohup_a_terminal_that_hangs_up_changes_nothing() -> None:
+    with hung_up("nohup") as running:
+        assert running.stdout is not None
+        pid = int(running.stdout.readline())
+
+        running.send_signal(signal.SIGHUP)
+        assert not ends(running.pid, seconds=0.5)
+        assert not ends(pid, seconds=0)
+
+        running.send_signal(signal.SIGTERM)
+        assert running.stdout.readline() == "stopped\n"
+        assert running.wait(timeout=10) == 0
+    assert ends(pid)
+
+
+def test_a_part_that_knows_no_facts_tells_one_by_its_words(supervisor: Supervisor, screen: io.StringIO) -> None:
+    words = (
+        sys.executable,
+        "-S",
+        "-c",
+        "import os, signal; os.write(1, b'at your ser'); os.write(1, b'vice\\n'); signal.pause()",
+    )
+    supervisor.start(Part("sandbox", words, announces=(b"your service", "exchange")))
+    supervisor.start(part("web", "print('heard', hear(), flush=True); hear(); hear()"))
+
+    wait_for(supervisor, lambda: "heard exchange" in screen.getvalue())
+
+
+def test_other_words_tell_no_fact(supervisor: Supervisor, screen: io.StringIO) -> None:
+    words = (sys.executable, "-S", "-c", "print('the port is taken')")
+    supervisor.start(Part("sandbox", words, announces=(b"your service", "exchange")))
+
+    wait_for(supervisor, lambda: "is taken" in screen.getvalue())
+
+    assert supervisor.facts == {}
+
+
 def test_a_part_that_closes_its_control_socket_costs_no_processor(supervisor: Supervisor) -> None:
     supervisor.start(part("valkey", "report('up'); facts.close(); control.close(); import signal; signal.pause()"))
     wait_for(supervisor, lambda: "up" in supervisor.facts)

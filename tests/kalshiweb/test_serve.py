@@ -11,21 +11,32 @@ import sqlite3
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from kalshiweb import data_dir, lock, serve
-from kalshiweb.parts import free_port, listens
+from kalshiweb.parts import free_port
 from tests.kalshiweb.test_processes import ROOT, ends
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a data directory on which nothing may be started."""
     monkeypatch.setenv("KALSHIWEB_DATA_DIR", str(tmp_path))
+
+    def started(desk: object) -> int:
+        raise AssertionError(desk)
+
+    monkeypatch.setattr(serve, "_run", started)
     return tmp_path
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as caller:
+        return caller.connect_ex(("127.0.0.1", port)) == 0
 
 
 @contextmanager
@@ -71,6 +82,61 @@ def test_an_unreadable_setting_is_one_sentence(
 
     assert serve.main([]) == 1
     assert capsys.readouterr().err == "KALSHIWEB_PORT must be a whole number, not 'eight'.\n"
+
+
+def test_an_exchange_that_does_not_exist_is_one_sentence(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KALSHIWEB_EXCHANGE", "prod")
+
+    assert serve.main([]) == 1
+    assert capsys.readouterr().err == "KALSHIWEB_EXCHANGE must be one of sandbox, demo, production, not 'prod'.\n"
+
+
+@pytest.mark.parametrize("port", ["0", "-1", "70000"])
+def test_a_port_that_does_not_exist_is_one_sentence(
+    folder: Path, capsys: pytest.CaptureFixture[str], port: str
+) -> None:
+    assert serve.main(["--port", port]) == 2
+    assert capsys.readouterr().err == f"--port must be a number from 1 to 65535, not {port}.\n"
+
+
+def test_the_exchanges_port_in_use_is_refused_before_anything_starts(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with taken_port() as port:
+        assert serve.main(["--port", str(free_port()), "--sandbox-port", str(port)]) == 2
+
+    assert f"choose another with --sandbox-port {port + 1}" in capsys.readouterr().err
+    assert list(folder.iterdir()) == []
+
+
+def test_an_empty_address_is_not_every_address(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert serve.main(["--port", str(free_port()), "--bind", ""]) == 2
+    assert "--bind needs an address" in capsys.readouterr().err
+
+
+def test_a_data_directory_that_cannot_be_made_is_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("KALSHIWEB_DATA_DIR", str(tmp_path / "file" / "desk"))
+
+    assert serve.main([]) == 1
+    assert capsys.readouterr().err == (f"The data directory {tmp_path}/file/desk cannot be made: Not a directory.\n")
+
+
+def test_ctrl_c_before_anything_runs_is_a_quiet_end(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(desk: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(serve, "_run", interrupted)
+
+    assert serve.main(["--port", str(free_port())]) == 130
+    assert capsys.readouterr().err == ""
+    assert lock.holder(folder) is None
 
 
 @pytest.mark.parametrize("exchange", ["demo", "production"])
@@ -125,14 +191,14 @@ def test_a_refused_start_gives_the_lock_back(folder: Path) -> None:
 class Serving:
     """One real `serve` and the lines it printed."""
 
-    def __init__(self, folder: Path, *options: str) -> None:
+    def __init__(self, folder: Path, *options: str, variables: Mapping[str, str]) -> None:
         self.port = free_port()
         self.folder = folder
         self.lines: list[str] = []
         self.running = subprocess.Popen(
             [sys.executable, "manage.py", "serve", "--port", str(self.port), *options],
             cwd=ROOT,
-            env={**os.environ, "KALSHIWEB_DATA_DIR": str(folder), "CI": ""},
+            env={**os.environ, "KALSHIWEB_DATA_DIR": str(folder), "CI": "", **variables},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -171,8 +237,8 @@ class Serving:
 
 
 @contextmanager
-def serving(folder: Path, *options: str) -> Iterator[Serving]:
-    desk = Serving(folder, *options)
+def serving(folder: Path, *options: str, **variables: str) -> Iterator[Serving]:
+    desk = Serving(folder, *options, variables=variables)
     try:
         yield desk
     finally:
@@ -232,3 +298,22 @@ def test_a_killed_valkey_comes_back_and_the_desk_with_it(tmp_path: Path) -> None
         desk.wait_ready()
         assert desk.pids()["valkey"] != before
         assert desk.stop() == 0
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("options", "variables", "address"),
+    [
+        (["--bind", "127.0.0.2"], {}, "http://127.0.0.2:{port}/"),
+        ([], {"KALSHIWEB_HTTPS": "1"}, "https://localhost/"),
+        ([], {"KALSHIWEB_HOSTS": "desk.example.org"}, "http://desk.example.org:{port}/"),
+    ],
+)
+def test_a_desk_gets_ready_wherever_it_listens_and_whatever_it_is_called(
+    tmp_path: Path, options: list[str], variables: dict[str, str], address: str
+) -> None:
+    with serving(tmp_path, *options, **variables) as desk:
+        line = desk.read_until("ready at")
+        assert desk.stop() == 0
+
+    assert f"ready at {address.format(port=desk.port)} after" in line
