@@ -91,6 +91,12 @@ class BeatFrame(TypedDict):
     at: int
 
 
+class PulseFrame(TypedDict):
+    """In a beat's place where the database has not answered: the socket is alive, and that is all that is known."""
+
+    t: Literal["pulse"]
+
+
 class LostFrame(TypedDict):
     """Too much has happened since the number that was asked for: load the page's rows anew, go on from `n`."""
 
@@ -129,6 +135,13 @@ def order_frame(order: Order, number: int) -> OrderFrame:
         "updated_at": _at(order.updated_at),
         **_amounts(order),
     }
+
+
+def order_now(order: Order) -> OrderFrame:
+    """Return an order as it stands now, under a number that it is not older than. Blocks on the database."""
+    number = numbers([order.team_id])[order.team_id]
+    order.refresh_from_db()
+    return order_frame(order, number)
 
 
 def _amounts(order: Order) -> Amounts:

@@ -36,8 +36,7 @@ export class Chips {
 
   #draw(at) {
     const [name, price] = at.split(" ");
-    const row = this.#ladder.row(Number(price));
-    if (!row) return;
+    const row = this.#ladder.rowFor(Number(price)); // an order may rest where the grid of today has no price
     const orders = [...this.#places.get(at).values()].map((order) => ({ ...order, isMine: isMine(order) }));
     row.setOurs(name, orders, grouped(orders).map((group) => chip(group)));
   }

@@ -3,6 +3,7 @@
 import { isWorking } from "./chips.js";
 import { readJson, write } from "./dom.js";
 import { age } from "./format.js";
+import { KnownOrders } from "./knownorders.js";
 import { OrdersTable } from "./orders.js";
 import { refetchOrders } from "./ordersfetch.js";
 import { desk, everyTick, feedLabel } from "./page.js";
@@ -17,6 +18,7 @@ const WORDS = {
 
 const { orders, names } = readJson("orders-data");
 const counts = document.querySelectorAll("[data-orders-count]");
+const known = new KnownOrders();
 const working = new Set();
 const attention = new Attention(document.querySelector("[data-attention]"), names);
 
@@ -26,6 +28,7 @@ const table = new OrdersTable(document.querySelector("[data-orders]"), {
   keep: isWorking,
   isWorking,
   names,
+  onAnswer: take,
   onChange(order) {
     if (isWorking(order)) working.add(order.id);
     else working.delete(order.id);
@@ -34,6 +37,7 @@ const table = new OrdersTable(document.querySelector("[data-orders]"), {
 });
 
 function take(order) {
+  if (!known.take(order)) return;
   table.take(order);
   attention.take(order);
 }
@@ -43,9 +47,11 @@ desk.listen((frame) => {
   if (frame.t === "order") take(frame);
   askMoney();
 });
-desk.onLost(() => {
-  refetchOrders("?state=working", take);
+desk.onLost(({ isAnew }) => {
+  const openIds = known.open();
+  if (isAnew) known.forget();
   askMoney();
+  return refetchOrders("?state=working", { openIds, take });
 });
 
 // Positions and exposure: the server adds them up, once for what comes together.

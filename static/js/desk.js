@@ -16,6 +16,7 @@ export class DeskClient {
   #askedAt = -Infinity;
   #askedAfter = null; // the number that was asked after, until its answer has come
   #beatAt = -Infinity;
+  #refetches = 0; // of rows, not all of them here yet
 
   constructor({ url, env, number }) {
     this.#env = env;
@@ -30,7 +31,7 @@ export class DeskClient {
 
   // Whether what is shown of the team's orders is as the desk knows it, by the page's own clock.
   isCurrent(nowMs) {
-    return this.#number >= this.#newest && Math.abs(nowMs - this.#beatAt) <= BEAT_LOST_MS;
+    return this.#refetches === 0 && this.#number >= this.#newest && Math.abs(nowMs - this.#beatAt) <= BEAT_LOST_MS;
   }
 
   // listener(frame) for each order or fill of this environment, in the order of their numbers. Returns a stopper.
@@ -39,7 +40,8 @@ export class DeskClient {
     return () => this.#listeners.delete(listener);
   }
 
-  // listener() when too much has happened to be told: rows have to be fetched anew.
+  // listener({isAnew}) when too much has happened to be told: rows have to be fetched, and until the promise that it
+  // returns is kept, what is shown is not current. `isAnew`: the numbers have begun again, and older ones mean nothing.
   onLost(listener) {
     this.#lostListeners.add(listener);
     return () => this.#lostListeners.delete(listener);
@@ -86,8 +88,11 @@ export class DeskClient {
   }
 
   #lost(frame) {
-    this.#number = frame.n;
-    for (const listener of this.#lostListeners) listener();
+    const isAnew = frame.n < this.#number;
+    this.#number = this.#newest = frame.n;
+    this.#refetches += 1;
+    const works = [...this.#lostListeners].map((listener) => listener({ isAnew }));
+    Promise.all(works).then(() => (this.#refetches -= 1), (fault) => console.error(fault)); // refused: behind for good
   }
 
   #told(frame) {

@@ -24,7 +24,7 @@ export class Holding {
     this.#ladder = ladder;
     const { net, cost } = root.querySelector("[data-held]").dataset;
     this.#held = { net: Number(net), cost: Number(cost) };
-    this.#fillLadder();
+    this.fillLadder();
   }
 
   setBest(best) {
@@ -49,7 +49,7 @@ export class Holding {
     write(words, held.words);
     write(this.#part("at"), held.at);
     this.#drawOpen();
-    this.#fillLadder();
+    this.fillLadder();
   }
 
   // At the price at which somebody would take it now.
@@ -60,14 +60,10 @@ export class Holding {
     write(this.#part("gain"), price === null ? "–" : signedDollars(gainAt(this.#held, price)));
   }
 
-  #fillLadder() {
+  // At every price of the ladder, again when it has been turned or has other rows.
+  fillLadder() {
     const held = this.#held;
     if (held.net === 0) return this.#ladder.hold(null);
     return this.#ladder.hold((price) => gainWords(gainAt(held, price)), (price) => gainAt(held, price) >= 0);
-  }
-
-  // The ladder has been turned: its last good row is another one.
-  turned() {
-    this.#fillLadder();
   }
 }

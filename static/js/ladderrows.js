@@ -6,6 +6,8 @@ import { rowWords } from "./ladderwords.js";
 
 const LEAST_BAR = 0.03; // of the lane: something must be seen of the smallest size
 
+const OFF_GRID = "no longer on this market's grid";
+
 // [[start, end, step], …] in $0.0001 → every price, lowest first; nought and one dollar are no order's price.
 export function gridPrices(ranges) {
   const found = new Set();
@@ -23,6 +25,8 @@ export class LadderRow {
   #side = "yes";
   #ours = { bid: [], ask: [] };
   #drawnMost = 0;
+  #isOnGrid = true;
+  #said = "";
 
   constructor(price) {
     this.price = price;
@@ -59,6 +63,20 @@ export class LadderRow {
     this.element.replaceChildren(
       this.gain, this.ours[left], this.sides[left].cell, this.prices, this.sides[right].cell, this.ours[right],
     );
+    this.#say();
+  }
+
+  // Whether something stands here, in the book or of ours.
+  get isInUse() {
+    return this.bid !== null || this.ask !== null || this.#ours.bid.length > 0 || this.#ours.ask.length > 0;
+  }
+
+  // Whether an order may be placed here now: when a grid changes, what rested stays.
+  setOnGrid(isOnGrid) {
+    if (isOnGrid === this.#isOnGrid) return;
+    this.#isOnGrid = isOnGrid;
+    this.element.classList.toggle("off-grid", !isOnGrid);
+    this.element.title = isOnGrid ? "" : OFF_GRID;
     this.#say();
   }
 
@@ -123,8 +141,9 @@ export class LadderRow {
   }
 
   #say() {
-    const said = { price: this.price, bid: this.bid, ask: this.ask, ours: this.#ours, gain: this.#gain, side: this.#side };
-    this.element.setAttribute("aria-label", rowWords(said));
+    const shown = { price: this.price, bid: this.bid, ask: this.ask, ours: this.#ours, gain: this.#gain, side: this.#side };
+    const words = rowWords(shown) + (this.#isOnGrid ? "" : `, ${OFF_GRID}`);
+    if (words !== this.#said) this.element.setAttribute("aria-label", (this.#said = words));
   }
 }
 
@@ -145,4 +164,13 @@ function cell(name) {
   const made = node("div", name);
   made.setAttribute("role", "gridcell");
   return made;
+}
+
+// Which price and which column an element of a row belongs to; null outside of rows.
+export function placeOf(target) {
+  const row = target.closest(".ladder-row");
+  if (!row) return null;
+  const found = target.closest('[role="gridcell"]');
+  const column = found?.matches(".bid, .ours-bid") ? "bid" : found?.matches(".ask, .ours-ask") ? "ask" : "price";
+  return { price: Number(row.dataset.price), column };
 }

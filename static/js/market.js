@@ -4,12 +4,13 @@ import { bookLabel, drawBookState } from "./bookstate.js";
 import { Chips } from "./chips.js";
 import { DepthPicture } from "./depth.js";
 import { readJson, write } from "./dom.js";
-import { age, cents, contracts, dayClock } from "./format.js";
+import { cents, contracts, dayClock } from "./format.js";
 import { Holding } from "./holding.js";
 import { Ladder } from "./ladder.js";
 import { LadderHead } from "./ladderhead.js";
+import { KnownOrders } from "./knownorders.js";
 import { gridPrices } from "./ladderrows.js";
-import { clickWords } from "./ladderwords.js";
+import { clickWords, noteWords, tickWords } from "./ladderwords.js";
 import { OrdersTable } from "./orders.js";
 import { refetchOrders } from "./ordersfetch.js";
 import { canTrade, desk, env, everyTick, feed } from "./page.js";
@@ -20,16 +21,14 @@ import { followTops } from "./tops.js";
 import { direction, TradesList } from "./trades.js";
 
 const SENDABLE = new Set(["LIVE", "POLLED"]);
-const NOTES = {
-  STALE: "prices may have moved", RESYNC: "waiting for a fresh snapshot", DOWN: "no feed",
-  PAUSED: "trading is paused", CLOSED: "trading has ended",
-};
 
 const root = document.querySelector("[data-market]");
 const ticker = root.dataset.ticker;
 const part = (selector) => root.querySelector(selector);
 const ladderRoot = part("[data-ladder]");
-const ranges = JSON.parse(ladderRoot.dataset.ranges);
+const firstGrid = JSON.parse(ladderRoot.dataset.ranges);
+const prices = gridPrices(firstGrid);
+let grid = JSON.stringify(firstGrid);
 const stateParts = {
   element: part("[data-book-state]"),
   whyElement: part("[data-state-why]"),
@@ -43,7 +42,7 @@ let recordedMs = null; // of a replay: when what it shows was so
 
 const form = part("[data-ticket]");
 const ticket = form && new Ticket(form, {
-  prices: gridPrices(ranges),
+  prices,
   fees: {
     type: form.dataset.feeType,
     multiplierMicros: Number(form.dataset.feeMultiplierMicros),
@@ -52,16 +51,20 @@ const ticket = form && new Ticket(form, {
 });
 const sending = form && new Sending(form, ticket, {
   isBlocked: () => (SENDABLE.has(label.state) ? null : `The book is ${label.state}: nothing can be sent now.`),
-  onOrder: (order) => takeOrder({ ...order, n: 0 }),
+  onOrder(order) {
+    takeOrder(order);
+    return known.get(order.id) ?? order;
+  },
 });
 
 // --- the ladder ---
 
-const ladder = new Ladder(ladderRoot, ranges, {
+const ladder = new Ladder(ladderRoot, prices, {
   onPick(price, column) {
     if (!ticket || !canTrade || !SENDABLE.has(label.state)) return;
     ticket.pick(price, column);
   },
+  onRows: () => holding.fillLadder(),
   onPoint(price, column) {
     if (!ticket || !canTrade) return;
     const hint = part("[data-ladder-hint-text]");
@@ -73,7 +76,7 @@ const ladder = new Ladder(ladderRoot, ranges, {
 });
 part("[data-centre]").addEventListener("click", () => ladder.centre());
 const holding = new Holding(root, ladder);
-const head = new LadderHead(ladderRoot, ladder, { onTurn: () => holding.turned() });
+const head = new LadderHead(ladderRoot, ladder, { onTurn: () => holding.fillLadder() });
 const presets = [...root.querySelectorAll("[data-preset]")];
 listenToKeys({
   " ": () => ladder.centre(),
@@ -89,6 +92,7 @@ let depthTimer = null;
 
 feed.watchBook(ticker, (book, frame) => {
   if (frame.t === "trade") return drawTrades();
+  if (frame.t === "book" && book.grid?.length) followGrid(book.grid);
   ladder.draw(book);
   drawBest(book.best());
   isReplay = book.replay;
@@ -100,6 +104,17 @@ feed.watchBook(ticker, (book, frame) => {
   if (frame.t === "book") drawTrades(book);
   return drawState();
 });
+
+// The exchange may change a market's grid while it is open: the frames have the one of now.
+function followGrid(ranges) {
+  if (JSON.stringify(ranges) === grid) return;
+  grid = JSON.stringify(ranges);
+  const now = gridPrices(ranges);
+  ladder.follow(now);
+  ticket?.setPrices(now);
+  sending?.recheck();
+  write(part("[data-tick]"), tickWords(ranges));
+}
 
 function drawBest(best) {
   const { bid, ask, bidSize, askSize } = best;
@@ -130,17 +145,11 @@ function drawState(nowMs = Date.now()) {
   const word = isReplay && label.state === "LIVE" ? "REPLAY" : label.state;
   ladderRoot.dataset.state = root.dataset.book = word;
   const note = part("[data-ladder-note]");
-  note.hidden = !(label.state in NOTES);
-  write(note, label.state in NOTES ? noteWords() : "");
+  write(note, noteWords(label));
+  note.hidden = note.textContent === "";
   sending?.judge();
   if (form) part("[data-ticket-over]").hidden = !(form.hidden = label.state === "CLOSED");
   if (word === "REPLAY" && recordedMs !== null) write(part("[data-ladder-hint-text]"), `Recorded ${dayClock(recordedMs)} ET. Not the present: it can be watched, not traded.`);
-}
-
-function noteWords() {
-  const words = label.why || NOTES[label.state];
-  if (label.state === "DOWN") return `${words}; cancel still works`;
-  return label.state === "STALE" && label.ageMs !== null ? `${age(label.ageMs)} old: ${words}` : words;
 }
 
 everyTick(drawState);
@@ -148,14 +157,16 @@ followTops(root.querySelector(".strikes"));
 
 // --- the team's orders ---
 
+const known = new KnownOrders();
 const chips = new Chips(ladder);
 const table = new OrdersTable(part("[data-orders]"), {
   keep: (order) => order.m === ticker,
+  onAnswer: takeOrder,
   onChange: () => write(part("[data-orders-count]"), String(table.size)),
 });
 
 function takeOrder(order) {
-  if (order.m !== ticker || order.env !== env) return;
+  if (order.m !== ticker || order.env !== env || !known.take(order)) return;
   table.take(order);
   chips.take(order);
   sending?.told(order);
@@ -166,7 +177,12 @@ desk.listen((frame) => {
   if (frame.t === "order") takeOrder(frame);
   else if (frame.m === ticker) holding.ask();
 });
-desk.onLost(() => refetchOrders(`?market=${encodeURIComponent(ticker)}`, takeOrder));
+desk.onLost(({ isAnew }) => {
+  const openIds = known.open();
+  if (isAnew) known.forget();
+  holding.ask();
+  return refetchOrders(`?market=${encodeURIComponent(ticker)}`, { openIds, take: takeOrder });
+});
 
 // --- the parts, on a phone one at a time ---
 

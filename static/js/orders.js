@@ -16,15 +16,18 @@ export class OrdersTable {
   #keep;
   #names;
   #onChange;
+  #onAnswer;
 
-  // keep(order): whether a new order belongs into this table; `isWorking(order)`: whether it stays once it has changed.
-  constructor(root, { keep, names = {}, isWorking = null, onChange = () => {} }) {
+  // keep(order): whether a new order belongs into this table; `isWorking(order)`: whether it stays once it has changed;
+  // onAnswer(order): a cancel's answer, which may be older than what is shown (see knownorders.js).
+  constructor(root, { keep, onAnswer, names = {}, isWorking = null, onChange = () => {} }) {
     this.#body = root.querySelector("[data-order-rows]");
     this.#template = root.parentElement.parentElement.querySelector("[data-order-template]");
     this.#empty = root.parentElement.querySelector("[data-orders-empty]");
     this.#keep = keep;
     this.#names = names;
     this.#onChange = onChange;
+    this.#onAnswer = onAnswer;
     this.isWorking = isWorking;
     for (const element of this.#body.children) this.#rows.set(element.dataset.order, { element, order: null });
     this.#body.addEventListener("submit", (event) => this.#cancel(event));
@@ -34,14 +37,16 @@ export class OrdersTable {
     return this.#rows.size;
   }
 
-  // Takes one frame; an older one than what is shown is left.
+  // Draws one frame.
   take(order) {
     const held = this.#rows.get(order.id);
-    if (held?.order && held.order.n > order.n) return;
     if (!held && !this.#keep(order)) return;
     const element = held?.element ?? this.#add(order);
     this.#rows.set(order.id, { element, order });
+    const button = element.querySelector("[data-cancel] button");
+    const hasKeyboard = button === document.activeElement;
     this.#draw(element, order);
+    if (hasKeyboard && button.parentElement.hidden) this.#passKeyboard(button);
     if (this.isWorking && !this.isWorking(order)) setTimeout(() => this.#remove(order.id), GREY_MS);
     if (this.#empty) this.#empty.hidden = this.#rows.size > 0;
     this.#onChange(order);
@@ -59,10 +64,19 @@ export class OrdersTable {
   #remove(id) {
     const held = this.#rows.get(id);
     if (!held || this.isWorking(held.order)) return;
+    if (held.element.contains(document.activeElement)) this.#passKeyboard(document.activeElement);
     held.element.remove();
     this.#rows.delete(id);
     if (this.#empty) this.#empty.hidden = this.#rows.size > 0;
     this.#onChange(held.order);
+  }
+
+  // From a button that goes to the next one below that can be pressed, else the one above, else to the whole list.
+  #passKeyboard(from) {
+    const others = [...this.#body.querySelectorAll("[data-cancel]:not([hidden]) button")].filter((one) => one !== from);
+    const isBelow = (one) => from.compareDocumentPosition(one) & Node.DOCUMENT_POSITION_FOLLOWING;
+    const next = others.find(isBelow) ?? others.at(-1) ?? this.#body.closest("[tabindex]");
+    next.focus();
   }
 
   #draw(element, order) {
@@ -92,19 +106,20 @@ export class OrdersTable {
     if (!form) return;
     event.preventDefault();
     const button = form.querySelector("button");
-    button.disabled = true;
+    if (button.ariaDisabled === "true") return; // a disabled one would lose the keyboard
+    button.ariaDisabled = "true";
     const row = form.closest("[data-order]");
     try {
       const answer = await fetch(form.action, {
         method: "POST", body: new URLSearchParams(new FormData(form)), headers: { Accept: "application/json" },
       });
       const said = await answer.json();
-      if (said.order) this.take({ ...said.order, n: this.#rows.get(row.dataset.order)?.order?.n ?? 0 });
+      if (said.order) this.#onAnswer(said.order);
       if (said.fault) this.#complain(row, said.fault.text);
     } catch {
       this.#complain(row, "No answer: the cancel may have arrived. The state here will tell.");
     } finally {
-      button.disabled = false;
+      button.ariaDisabled = null;
     }
   }
 

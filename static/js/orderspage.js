@@ -2,12 +2,13 @@
 
 import { isWorking } from "./chips.js";
 import { readJson, write } from "./dom.js";
+import { ENDED, KnownOrders } from "./knownorders.js";
 import { OrdersTable } from "./orders.js";
 import { refetchOrders } from "./ordersfetch.js";
 import { desk } from "./page.js";
 
 const { orders, names, filters } = readJson("orders-data");
-const ENDED = new Set(["executed", "canceled", "denied", "rejected", "lapsed", "not_placed"]);
+const known = new KnownOrders();
 
 // The same questions as the server's filters, for orders that come while the page is open.
 function matches(order) {
@@ -23,9 +24,18 @@ function matches(order) {
 const table = new OrdersTable(document.querySelector("[data-orders]"), {
   keep: matches,
   names,
+  onAnswer: take,
   onChange: () => write(document.querySelector("[data-orders-shown]"), String(table.size)),
 });
 
-for (const order of [...orders].reverse()) table.take(order);
-desk.listen((frame) => frame.t === "order" && table.take(frame));
-desk.onLost(() => refetchOrders(location.search, (order) => table.take(order)));
+function take(order) {
+  if (known.take(order)) table.take(order);
+}
+
+for (const order of [...orders].reverse()) take(order);
+desk.listen((frame) => frame.t === "order" && take(frame));
+desk.onLost(({ isAnew }) => {
+  const openIds = known.open();
+  if (isAnew) known.forget();
+  return refetchOrders(location.search, { openIds, take });
+});

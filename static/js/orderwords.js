@@ -1,7 +1,7 @@
 // What is said of one order in a row: who, the side both ways, which glyph its state has, and whether it can be cancelled.
 
 import { write } from "./dom.js";
-import { cents, PRICE_UNITS } from "./format.js";
+import { cents, contracts, dollars, PRICE_UNITS } from "./format.js";
 
 const body = document.body.dataset;
 
@@ -27,6 +27,13 @@ export function canCancel(order) {
 export function sameWords(order) {
   const action = order.action === "buy" ? "sell" : "buy";
   return `${action} ${order.side === "yes" ? "NO" : "YES"} ${cents(PRICE_UNITS - order.price)}`;
+}
+
+// "partly filled: 15 of 40 at 55.02¢", "denied by the desk: …".
+export function outcomeWords(order) {
+  if (order.reason) return `${order.words}: ${order.reason}`;
+  if (!order.filled) return `${order.words}: ${contracts(order.remaining)} at ${cents(order.price)}`;
+  return `${order.words}: ${contracts(order.filled)} of ${contracts(order.count)} at ${cents(order.avg)}, fees ${dollars(order.fees)}`;
 }
 
 export const drawCell = {

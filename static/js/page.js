@@ -5,6 +5,8 @@ import { isWorking } from "./chips.js";
 import { write } from "./dom.js";
 import { MarketFeed } from "./feed.js";
 import { age, clock } from "./format.js";
+import { KnownOrders } from "./knownorders.js";
+import { refetchOrders } from "./ordersfetch.js";
 import { listenToKeys, toggleSheet } from "./shortcuts.js";
 
 const LABEL_MS = 250;
@@ -58,12 +60,18 @@ function workingCount() {
   if (!inHeader) return;
   const shown = [inHeader, document.querySelector("[data-working-shown]")];
   const ids = new Set(inHeader.dataset.ids.split(",").filter(Boolean));
-  desk.listen((frame) => {
-    if (frame.t !== "order") return;
-    if (isWorking(frame)) ids.add(frame.id);
-    else ids.delete(frame.id);
+  const known = new KnownOrders();
+  const take = (order) => {
+    if (!known.take(order)) return;
+    if (isWorking(order)) ids.add(order.id);
+    else ids.delete(order.id);
     for (const count of shown) write(count, String(ids.size));
     if (shown[1]) shown[1].dataset.count = String(ids.size);
+  };
+  desk.listen((frame) => frame.t === "order" && take(frame));
+  desk.onLost(({ isAnew }) => {
+    if (isAnew) known.forget();
+    return refetchOrders("?state=working", { openIds: ids, take });
   });
 }
 

@@ -1,7 +1,7 @@
 // From the ticket to the exchange and back: review, confirm, send once, and after a lost answer ask, never send again.
 
 import { write } from "./dom.js";
-import { cents, contracts, dollars } from "./format.js";
+import { outcomeWords } from "./orderwords.js";
 
 const ANSWER_MS = 15_000;
 const ASK_AGAIN_MS = 1_500;
@@ -13,9 +13,13 @@ export class Sending {
   #isBlocked = () => null;
   #onOrder;
   #isSending = false;
+  #asked = null; // the body whose review has been asked for; another one, or none, once the ticket has changed
+  #reviewed = null; // the body whose sums are shown: this is what a confirmation sends, and nothing else
+  #why = null; // nothing may be sent now
   #shown = null; // id of the order whose outcome stands in the ticket
 
-  // isBlocked(): a sentence while nothing may be sent (a stale book), else null; onOrder(frame) when one is known.
+  // isBlocked(): a sentence while nothing may be sent (a stale book), else null; onOrder(frame) takes an answer and
+  // returns the newest that is known of the order.
   constructor(form, ticket, { isBlocked, onOrder }) {
     this.#form = form;
     this.#ticket = ticket;
@@ -27,21 +31,36 @@ export class Sending {
     });
     this.#part("[data-confirm]").addEventListener("click", () => this.#send());
     this.#part("[data-back]").addEventListener("click", () => this.#reopen());
-    ticket.onChange(() => {
-      this.#complain(null);
-      this.#forget();
-    });
+    ticket.onChange(() => this.#changed());
     this.judge();
   }
 
-  // Called as the book's state changes: what may not be sent cannot be pressed.
+  // Called as the book's state changes: what may not be sent cannot be pressed. The buttons stay enabled for the
+  // browser, which would take the keyboard away from a disabled one.
   judge() {
     const why = this.#isBlocked();
-    const isReviewing = !this.#part("[data-confirm-foot]").hidden;
     write(this.#part("[data-checks]"), why ?? "");
-    this.#part("[data-send]").toggleAttribute("disabled", why !== null);
-    if (!this.#isSending) this.#part("[data-confirm]").toggleAttribute("disabled", why !== null);
-    if (isReviewing && !this.#isSending) this.#complain(why === null ? null : [null, why]);
+    mark(this.#part("[data-send]"), why !== null || this.#asked !== null);
+    mark(this.#part("[data-confirm]"), why !== null || this.#isSending);
+    if (why === this.#why) return;
+    this.#why = why;
+    if (this.#reviewed && !this.#isSending) this.#complain(why === null ? null : [null, why]);
+  }
+
+  // The market's grid has changed: a price that is no longer on it is no longer under review, and said to be wrong.
+  recheck() {
+    const fault = this.#ticket.gridFault;
+    if (fault === null || this.#isSending) return;
+    this.#complain(fault);
+    this.#reopen();
+  }
+
+  // What was reviewed is not what stands in the ticket now. What is on its way stays as it is.
+  #changed() {
+    if (this.#isSending) return;
+    this.#complain(null);
+    this.#forget();
+    if (this.#asked || this.#reviewed) this.#reopen();
   }
 
   // News of an order: the outcome in the ticket goes on being true.
@@ -51,56 +70,59 @@ export class Sending {
 
   // The server's own sums, of exactly what will be sent.
   async #review() {
+    if (this.#asked || this.#isSending) return;
     const fault = this.#ticket.fault ?? (this.#isBlocked() ? [null, this.#isBlocked()] : null);
     if (fault) return this.#complain(fault);
     this.#complain(null);
     this.#forget();
-    const button = this.#part("[data-send]");
-    button.disabled = true;
-    try {
-      const said = await this.#ask(this.#form.dataset.review);
-      if (said.fault) this.#complain([said.fault.field, said.fault.text]);
-      else this.#confirm(said);
-    } catch {
-      this.#complain([null, "The desk did not answer; nothing was sent. Try again."]);
-    } finally {
-      button.disabled = this.#isBlocked() !== null;
-    }
+    const body = (this.#asked = new URLSearchParams(new FormData(this.#form)));
+    this.judge();
+    const said = await this.#ask(this.#form.dataset.review, body).catch(() => null);
+    if (this.#asked !== body) return; // these are the sums of another ticket
+    this.#asked = null;
+    if (said === null) this.#complain([null, "The desk did not answer; nothing was sent. Try again."]);
+    else if (said.fault) this.#complain([said.fault.field, said.fault.text]);
+    else this.#confirm(said, body);
+    this.judge();
   }
 
-  #confirm(said) {
+  #confirm(said, body) {
+    const isHere = this.#form.contains(document.activeElement) || document.activeElement === document.body;
+    this.#reviewed = body;
     for (const [name, text] of Object.entries(said.sums)) write(this.#part(`[data-sum="${name}"]`), text);
     write(this.#part("[data-confirm-note]"), said.words);
     write(this.#part("[data-confirm]"), said.send);
     this.#part("[data-ticket-fields]").inert = true;
     this.#part("[data-ticket-foot]").hidden = true;
     this.#part("[data-confirm-foot]").hidden = false;
-    this.#part("[data-confirm]").focus();
+    if (isHere) this.#part("[data-confirm]").focus();
   }
 
+  // Back to the fields; the keyboard goes on where the ticket does.
   #reopen() {
+    const hasKeyboard = this.#part("[data-confirm-foot]").contains(document.activeElement);
+    this.#asked = this.#reviewed = null;
     this.#part("[data-ticket-fields]").inert = false;
     this.#part("[data-ticket-foot]").hidden = false;
     this.#part("[data-confirm-foot]").hidden = true;
     this.#ticket.draw();
     this.judge();
+    if (hasKeyboard) (this.#part('[aria-invalid="true"]') ?? this.#part("[data-send]")).focus();
   }
 
   async #send() {
-    if (this.#isSending) return;
+    if (this.#isSending || this.#reviewed === null || this.#isBlocked() !== null) return;
     this.#isSending = true;
-    const button = this.#part("[data-confirm]");
-    button.disabled = true;
+    this.judge();
     this.#part("[data-back]").hidden = true;
     this.#outcome("→ sending");
     try {
-      this.#answered(await this.#ask(this.#form.action));
+      this.#answered(await this.#ask(this.#form.action, this.#reviewed));
     } catch {
       await this.#lost();
     } finally {
       this.#isSending = false;
       this.#part("[data-back]").hidden = false;
-      button.disabled = false;
       this.#reopen();
     }
   }
@@ -138,14 +160,13 @@ export class Sending {
 
   #know(order) {
     this.#shown = order.id;
-    this.#outcome(outcomeWords(order), order.state);
-    this.#onOrder(order);
+    this.told(this.#onOrder(order));
   }
 
-  async #ask(url) {
+  async #ask(url, body) {
     const answer = await fetch(url, {
       method: "POST",
-      body: new URLSearchParams(new FormData(this.#form)),
+      body,
       headers: { Accept: "application/json" },
       signal: AbortSignal.timeout(ANSWER_MS),
     });
@@ -178,9 +199,6 @@ export class Sending {
   }
 }
 
-// "partly filled: 15 of 40 at 55.02¢", "denied by the desk: …".
-function outcomeWords(order) {
-  if (order.reason) return `${order.words}: ${order.reason}`;
-  if (!order.filled) return `${order.words}: ${contracts(order.remaining)} at ${cents(order.price)}`;
-  return `${order.words}: ${contracts(order.filled)} of ${contracts(order.count)} at ${cents(order.avg)}, fees ${dollars(order.fees)}`;
+function mark(button, isDead) {
+  button.setAttribute("aria-disabled", String(isDead));
 }

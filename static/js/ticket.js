@@ -1,8 +1,8 @@
 // The ticket: what it holds, and how it is said. What is sent, and what comes back, is in send.js.
 
-import { write } from "./dom.js";
+import { node, write } from "./dom.js";
 import { cents, COMMA, contracts, dollars, parse, plainCents, PRICE_UNITS, side as sideWord } from "./format.js";
-import { onTheWire, sums } from "./ticketmath.js";
+import { around, onTheWire, sums } from "./ticketmath.js";
 
 export class Ticket {
   #form;
@@ -15,7 +15,7 @@ export class Ticket {
     this.#form = form;
     this.#prices = prices;
     this.#fees = fees;
-    form.addEventListener("input", (event) => this.#typed(event));
+    form.addEventListener("input", () => this.#changed());
     form.addEventListener("click", (event) => this.#clicked(event));
     this.draw();
   }
@@ -41,13 +41,26 @@ export class Ticket {
     return count ? contracts(count) : "";
   }
 
+  // The exchange has changed the market's grid.
+  setPrices(prices) {
+    this.#prices = prices;
+    this.draw();
+  }
+
+  // What is wrong with a price that the grid does not have; null for one that it has, and for none.
+  get gridFault() {
+    const { price, side } = this.order;
+    if (price === null || this.#own(side).includes(price)) return null;
+    return ["price", `${plainCents(price)}¢ is not on this market's grid: ${this.#nearWords(price, side)}.`];
+  }
+
   // The first thing that keeps it from being reviewed, in one sentence; null when there is none.
   get fault() {
-    const { price, count, side } = this.order;
+    const { price, count } = this.order;
     const unread = (name, sentence) => [name, this.#form.elements[name].value.includes(",") ? COMMA : sentence];
     if (this.#form.elements.price.value.trim() === "") return ["price", "Choose a price: click the ladder, or type cents."];
     if (price === null) return unread("price", "A price is a number of cents, such as 57 or 57.5.");
-    if (!this.#onGrid(price, side)) return ["price", `${plainCents(price)}¢ is not on this market's grid: ${this.#nearWords(price, side)}.`];
+    if (this.gridFault) return this.gridFault;
     if (this.#form.elements.count.value.trim() === "") return ["count", "How many contracts?"];
     if (count === null) return unread("count", "A quantity is a number of contracts with at most two decimals.");
     if (count === 0) return ["count", "An order is for at least 0.01 contract."];
@@ -102,15 +115,8 @@ export class Ticket {
   }
 
   #say(order) {
-    const words = this.#part("[data-words]");
     const found = this.fault ? null : sums(order, this.#fees);
-    if (!found) words.replaceChildren("Choose a price and a quantity.");
-    else {
-      const amount = document.createElement("span");
-      amount.className = order.side;
-      amount.textContent = `${contracts(order.count)} ${sideWord(order.side)}`;
-      words.replaceChildren(`${order.action === "buy" ? "Buy" : "Sell"} `, amount, ` at ${cents(order.price)} or better`);
-    }
+    this.#sayOrder(found ? order : null);
     const other = order.side === "yes" ? "no" : "yes";
     const same = `the same as: ${order.action === "buy" ? "sell" : "buy"} ${contracts(order.count)} ${sideWord(other)} at`;
     write(this.#part("[data-words-same]"), found ? `${same} ${cents(PRICE_UNITS - order.price)} or better` : "");
@@ -122,6 +128,16 @@ export class Ticket {
     const send = `Review: ${order.action} ${contracts(order.count)} ${sideWord(order.side)} at ${cents(order.price)}`;
     write(this.#part("[data-send]"), found ? send : "Review");
     write(this.#part("[data-queue]"), found ? this.#queueWords(order) : "");
+  }
+
+  // Read aloud at each change of the element, so it is left alone while it says the same.
+  #sayOrder(order) {
+    const words = this.#part("[data-words]");
+    const before = order?.action === "sell" ? "Sell " : "Buy ";
+    const amount = order ? node("span", order.side, `${contracts(order.count)} ${sideWord(order.side)}`) : null;
+    const parts = order ? [before, amount, ` at ${cents(order.price)} or better`] : ["Choose a price and a quantity."];
+    const text = parts.map((part) => part.textContent ?? part).join("");
+    if (words.textContent !== text) words.replaceChildren(...parts);
   }
 
   #queueWords(order) {
@@ -148,20 +164,14 @@ export class Ticket {
     return yes === null ? null : side === "yes" ? yes : PRICE_UNITS - yes;
   }
 
-  #onGrid(price, side) {
-    return this.#prices.includes(side === "yes" ? price : PRICE_UNITS - price);
+  // Every price an order of this side may have, lowest first.
+  #own(side) {
+    return side === "yes" ? this.#prices : this.#prices.map((yes) => PRICE_UNITS - yes).reverse();
   }
 
   #nearWords(price, side) {
-    const own = side === "yes" ? this.#prices : this.#prices.map((yes) => PRICE_UNITS - yes).reverse();
-    const below = own.filter((one) => one < price).at(-1);
-    const above = own.find((one) => one > price);
-    const near = [below, above].filter((one) => one !== undefined).map((one) => `${plainCents(one)}¢`);
+    const near = around(this.#own(side), price).filter((one) => one !== undefined).map((one) => `${plainCents(one)}¢`);
     return near.length ? `the nearest is ${near.join(" or ")}` : "it has no prices";
-  }
-
-  #typed() {
-    this.#changed();
   }
 
   #clicked(event) {
@@ -176,10 +186,9 @@ export class Ticket {
   }
 
   #stepped(price, side, step) {
-    const own = side === "yes" ? this.#prices : this.#prices.map((yes) => PRICE_UNITS - yes).reverse();
+    const own = this.#own(side);
     const from = price ?? this.#joinPrice(this.order.action, side) ?? own[Math.floor(own.length / 2)];
-    const next = step > 0 ? own.find((one) => one > from) : own.filter((one) => one < from).at(-1);
-    return next ?? from;
+    return around(own, from)[step > 0 ? 1 : 0] ?? from;
   }
 
   #changed() {

@@ -12,6 +12,11 @@ export function onTheWire({ action, side, price }) {
   return { wireSide: isBid ? "bid" : "ask", wirePrice: side === "yes" ? price : DOLLAR - price };
 }
 
+// The nearest of `prices`, lowest first, below a price and above it; undefined where there is none.
+export function around(prices, price) {
+  return [prices.filter((one) => one < price).at(-1), prices.find((one) => one > price)];
+}
+
 // {cost, fee, loss, pays, outcome}; null without price or count. `fees` = {type, multiplierMicros, isWaived}.
 export function sums({ action, side, price, count, isPostOnly }, fees) {
   if (!price || !count) return null;

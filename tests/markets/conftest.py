@@ -6,7 +6,7 @@ import json
 import random
 import shutil
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -21,6 +21,8 @@ from tests.kalshiweb.valkeys import RunningValkey, valkey_in
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
+
+    from tests.markets.marketpage import MarketPage
 
 STATIC = Path(__file__).resolve().parent.parent.parent / "static"
 
@@ -108,3 +110,22 @@ def static_page() -> Iterator[Page]:
     server.shutdown()
     thread.join()
     server.server_close()
+
+
+@pytest.fixture
+def open_page(static_page: Page) -> Iterator[Callable[..., MarketPage]]:
+    """Return a function that opens the market page with a live book; every page ends with the test."""
+    from tests.markets.marketpage import ASKS, BIDS, MarketPage
+
+    opened: list[MarketPage] = []
+    browser = static_page.context.browser
+    assert browser is not None
+
+    def opening(**options: Any) -> MarketPage:
+        opened.append(MarketPage(browser, **options))
+        opened[-1].book(BIDS, ASKS)
+        return opened[-1]
+
+    yield opening
+    for one in opened:
+        one.page.close()

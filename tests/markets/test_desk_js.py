@@ -107,6 +107,39 @@ def test_the_page_says_how_much_has_arrived(server: PlayedDesk) -> None:
     server.wait_for({"op": "ack", "bytes": arrived})
 
 
+FETCH = """() => {
+  globalThis.told = [];
+  desk.onLost((what) => {
+    told.push(what.isAnew);
+    return new Promise((done) => (globalThis.fetched = done));
+  });
+}"""
+
+
+def test_rows_that_are_fetched_anew_are_not_current_before_they_are_here(server: PlayedDesk) -> None:
+    server.page.evaluate(FETCH)
+    server.beat(900)
+    server.send({"t": "lost", "n": 900})
+
+    assert server.page.evaluate("() => told") == [False]
+    assert not server.is_current
+    server.page.evaluate("() => fetched()")
+    assert server.is_current
+
+
+def test_numbers_that_have_begun_again_are_followed_from_there(server: PlayedDesk) -> None:
+    server.page.evaluate(FETCH)
+    server.orders(1, 40)
+    server.send({"t": "lost", "n": 7})
+    server.page.evaluate("() => fetched()")
+    server.orders(8, 8)
+
+    assert server.page.evaluate("() => told") == [True]
+    assert server.heard[-2:] == [40, 8]
+    server.beat(8)
+    assert server.is_current
+
+
 def test_a_page_that_was_too_slow_comes_back_and_asks_on_from_where_it_was(server: PlayedDesk) -> None:
     server.orders(1, 3)
     server.routes[-1].close(code=4008, reason="")

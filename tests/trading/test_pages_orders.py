@@ -53,6 +53,13 @@ def test_the_address_says_which_orders_are_shown(
     assert {frame["id"] for frame in told} == {str(some[name].pk) for name in expected}
 
 
+def test_orders_are_told_by_their_ids_whatever_became_of_them(vera: User, some: dict[str, Order]) -> None:
+    asked = [str(some["executed"].pk), str(some["unknown"].pk), str(uuid.uuid4()), "no-id"]
+    told = as_(vera).get("/x/sandbox/orders.json", {"id": asked}).json()["orders"]
+
+    assert {frame["id"]: frame["state"] for frame in told} == {asked[0]: "executed", asked[1]: "unknown"}
+
+
 def test_an_empty_list_says_what_it_is(vera: User, account: Account) -> None:
     assert b"The team has placed no order yet." in as_(vera).get("/x/sandbox/orders/").content
     assert b"No order of the team matches." in as_(vera).get("/x/sandbox/orders/?state=ended").content
@@ -62,6 +69,8 @@ def test_another_team_sees_nothing_of_it(mallory: User, some: dict[str, Order]) 
     html = as_(mallory).get("/x/sandbox/orders/").content.decode()
 
     assert not any(str(order.pk) in html for order in some.values())
+    ids = [str(order.pk) for order in some.values()]
+    assert as_(mallory).get("/x/sandbox/orders.json", {"id": ids}).json()["orders"] == []
     for order in some.values():
         assert as_(mallory).post(f"/x/sandbox/orders/{order.pk}/cancel/", headers=JSON).status_code == 404
 
@@ -71,6 +80,14 @@ def test_a_cancel_says_what_the_exchange_says(ready: ScriptedExchange, bob: User
     answer = as_(bob).post(f"/x/sandbox/orders/{order_id}/cancel/", headers=JSON)
 
     assert (answer.status_code, answer.json()["order"]["state"]) == (200, "canceled")
+
+
+def test_the_answers_of_calls_are_numbered_as_the_news_of_what_they_say(ready: ScriptedExchange, bob: User) -> None:
+    placing = post(bob).json()["order"]
+    assert placing["n"] == Team.objects.get().number > 0
+    canceling = as_(bob).post(f"/x/sandbox/orders/{placing['id']}/cancel/", headers=JSON).json()["order"]
+
+    assert canceling["n"] == Team.objects.get().number > placing["n"]
 
 
 def test_who_may_only_look_cancels_nothing(ready: ScriptedExchange, bob: User, vera: User) -> None:

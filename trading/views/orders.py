@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import uuid
 
 from django.contrib import messages
@@ -55,10 +56,12 @@ def orders(request: DeskRequest) -> HttpResponse:
 @require_safe
 @desk_call
 def orders_json(request: DeskRequest) -> HttpResponse:
-    """Answer with the newest rows of the same list, as frames."""
+    """Answer with the newest rows of the same list, or with those whose ids are asked for, as frames."""
     permissions.get_team(request.user, Permission.SEE_ORDERS)
-    found = list(matching(request, request.GET)[:ROWS])
-    frames = [events.order_frame(order, request.desk_number) for order in found]
+    found = matching(request, request.GET)
+    if "id" in request.GET:
+        found = found.filter(pk__in=_ids(request.GET.getlist("id")))
+    frames = [events.order_frame(order, request.desk_number) for order in found[:ROWS]]
     return JsonResponse({"n": request.desk_number, "orders": frames})
 
 
@@ -75,7 +78,7 @@ def order_cancel(request: DeskRequest, pk: uuid.UUID) -> HttpResponse:
     except Refusal as exc:
         return _refuse(request, exc.sentence, status=409)
     if wants_json(request):
-        return JsonResponse({"order": events.order_frame(order, request.desk_number)})
+        return JsonResponse({"order": events.order_now(order)})
     messages.info(request, f"{order.state_words}: {order}")
     return redirect("trading:orders", request.environment)
 
@@ -94,6 +97,15 @@ def matching(request: DeskRequest, asked: QueryDict) -> OrderQuerySet:
     if market := asked.get("market"):
         found = found.filter(ticker=market)
     return found.newest_first()
+
+
+def _ids(asked: list[str]) -> list[uuid.UUID]:
+    """Return the ids that are ids; nothing has the others."""
+    found = []
+    for text in asked[:ROWS]:
+        with contextlib.suppress(ValueError):
+            found.append(uuid.UUID(text))
+    return found
 
 
 def _people(request: DeskRequest) -> list[str]:

@@ -61,7 +61,7 @@ def order_submit(request: DeskRequest, ticker: str) -> HttpResponse:
     except Refusal as exc:
         return _refuse(request, ticker, exc.sentence, status=409, next_key=str(uuid.uuid4()))
     if wants_json(request):
-        return JsonResponse(outcome(order, request.desk_number))
+        return JsonResponse(outcome(order))
     messages.info(request, f"{order.state_words}: {order}")
     return redirect("trading:market", request.environment, ticker)
 
@@ -74,7 +74,7 @@ def order_state(request: DeskRequest, key: uuid.UUID) -> HttpResponse:
     order = found.select_related("placed_by").first()
     if order is None:
         return fault("No order came of this ticket.", status=404)
-    return JsonResponse(outcome(order, request.desk_number))
+    return JsonResponse(outcome(order))
 
 
 def review(ticket: Ticket, market: Market) -> dict[str, Any]:
@@ -94,9 +94,9 @@ def review(ticket: Ticket, market: Market) -> dict[str, Any]:
     }
 
 
-def outcome(order: Order, number: int) -> dict[str, Any]:
+def outcome(order: Order) -> dict[str, Any]:
     """Return an order as the ticket gets it, with the key of the next one."""
-    return {"order": events.order_frame(order, number), "next_key": str(uuid.uuid4())}
+    return {"order": events.order_now(order), "next_key": str(uuid.uuid4())}
 
 
 def _refuse(request: DeskRequest, ticker: str, text: str, **more: Any) -> HttpResponse:
