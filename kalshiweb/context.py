@@ -1,4 +1,4 @@
-"""What every page's frame shows: the environment, the team, the person, the state of the exchange."""
+"""What every page's frame shows: the environment, the team, the person. How the feed is, the page hears for itself."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LABELS = {
 
 
 def desk(request: HttpRequest) -> dict[str, Any]:
-    """Return `desk`: environment and its words, membership and role, and when the feed was last heard."""
+    """Return `desk`: environment and its words, team and role, what the header links to, and the person's initials."""
     environment = getattr(request, "environment", settings.ENVIRONMENT)
     label, sentence = LABELS[environment]
     membership = _membership(request)

@@ -10,7 +10,6 @@ import asyncio
 import gc
 import json
 import logging
-import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -24,16 +23,16 @@ from redis.exceptions import RedisError
 from kalshiweb.health import KEY
 from markets import polled, tops
 from markets.crosscheck import CrossCheck
+from markets.kalshi.clock import monotonic_ms, wall_ms
 from markets.kalshi.feed import TickerReceived
 from markets.kalshi.messages import Channel
 from markets.leadership import Leadership
 from markets.lines import supervise
 from markets.listings import Lookup
-from markets.livebook import Listing
 from markets.lookback import Keeper
 from markets.quotes import QuoteBoard
 from markets.relay import BookRelay, Feed
-from markets.source import Pace, ask_market, books_reader
+from markets.source import Pace, ask_markets, books_reader
 from trading import clients
 from trading.models import ApiKey
 from trading.stream import PrivateStreams
@@ -63,15 +62,16 @@ class FeedProcess:
         )
         self._connected_with: object = None
         self.quotes = QuoteBoard(environment)
+        pace = Pace()
+        self._reader = books_reader(environment, pace)
         self.relay = BookRelay(
             environment,
             layer=get_channel_layer(),
             lease=Leadership(self._redis, environment),
             make_feed=self._make_feed,
-            look_up=Lookup(environment, self._ask_exchange),
+            look_up=Lookup(environment, partial(ask_markets, self._reader, pace)),
             write_tops=partial(tops.write, environment, store=tops.own_store()),
         )
-        self._reader = books_reader(environment, Pace())
 
     async def run(self) -> None:
         """Run until cancelled."""
@@ -136,9 +136,6 @@ class FeedProcess:
             if self.relay.lease.is_held and _identity(await asyncio.to_thread(self._lent_key)) != self._connected_with:
                 self.relay.renew_feed()
 
-    def _ask_exchange(self, ticker: str) -> Listing | None:
-        return ask_market(self.environment, ticker)
-
     # --- our own orders --------------------------------------------------------------------------
 
     async def _follow_orders(self) -> None:
@@ -176,12 +173,11 @@ class FeedProcess:
     def sign(self) -> dict[str, Any]:
         """Return what /status shows of the feed: state and age of the way upstream, markets, hubs, counters."""
         intake, broadcast = self.relay.intake, self.relay.broadcast
-        mono_ms = time.monotonic_ns() // 1_000_000
         return {
-            "as_of": time.time_ns() // 1_000_000,
+            "as_of": wall_ms(),
             "state": intake.feed_state(),
             "why": intake.upstream.why,
-            "heard_ms": None if intake.heard_at is None else mono_ms - intake.heard_at,
+            "heard_ms": None if intake.heard_at is None else monotonic_ms() - intake.heard_at,
             "markets": len(intake.books),
             "hubs": len(broadcast.wishes.hubs),
             "counts": dict(intake.counts + self.relay.counts),

@@ -9,21 +9,17 @@ from __future__ import annotations
 
 import gzip
 import json
-import time
 from collections import Counter
 from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, TextIO
 
+from markets.kalshi.clock import wall_ms
+
 OWN_MARKS = ("client_order_id", "subaccount")
 ONE = Decimal(1)
 LEFT_OUT = frozenset({"user_order", "fill", "market_position", "order_group_updates"})  # not asked for; never written
-
-
-def wall_ms() -> int:
-    """Return our clock in ms."""
-    return time.time_ns() // 1_000_000
 
 
 class Recording:

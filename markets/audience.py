@@ -28,24 +28,38 @@ class Browser:
 
 @dataclass(slots=True)
 class BookWatch:
-    """The viewers of one market's book. A viewer who waits gets the next whole book; one who is new gets only that."""
+    """The viewers of one market's book. A viewer who waits gets the next whole book; one who is new gets only that.
+
+    Those who wait for a market that there is not are not asked for: the relay tells when it has appeared.
+    """
 
     active: set[Browser] = field(default_factory=set)
     waiting: set[Browser] = field(default_factory=set)
     trades_after: dict[Browser, int] = field(default_factory=dict)
     asked_at: int | None = None
+    is_refused: bool = False
     epoch: str = ""
     number: int = 0
 
     def wait(self, browser: Browser) -> None:
-        """Want a whole book for this viewer."""
+        """Want a whole book for this viewer, who has not been refused it yet."""
         self.waiting.add(browser)
+        self.is_refused = False
+
+    def refuse(self) -> set[Browser]:
+        """Ask no more for a market that there is not, and return all who are to be told."""
+        self.is_refused, self.trades_after = True, {}
+        return self.active | self.waiting
+
+    def stop_refusing(self) -> None:
+        """Ask again for those who wait: the relay has the book."""
+        self.is_refused = False
 
     def admit(self) -> set[Browser]:
         """Take those who waited in among those who get every frame, and return them."""
         admitted, self.waiting = self.waiting, set()
         self.active |= admitted
-        self.asked_at = None
+        self.asked_at, self.is_refused = None, False
         return admitted
 
     def remove(self, browser: Browser) -> None:
@@ -62,7 +76,7 @@ class BookWatch:
 
     def is_ask_due(self, now: int) -> bool:
         """Say whether to ask the relay (again) for what viewers wait for."""
-        if not self.waiting and not self.trades_after:
+        if self.is_refused or not (self.waiting or self.trades_after):
             return False
         return self.asked_at is None or now - self.asked_at >= ASK_AGAIN_MS
 

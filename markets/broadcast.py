@@ -23,7 +23,8 @@ class Broadcast:
     def __init__(self, environment: str) -> None:
         self.environment = environment
         self.wishes = Wishes()
-        self._refusals: dict[str, str] = {}
+        self._refusals: dict[str, str] = {}  # of markets that there are not
+        self._refusals_due: set[str] = set()
         self._asked: dict[str, set[str]] = {}
         self._trades_asked: dict[str, dict[str, int]] = {}
         self._tops_owed: dict[str, frozenset[str]] = {}
@@ -54,9 +55,15 @@ class Broadcast:
         return False
 
     def refuse(self, ticker: str, code: str, text: str) -> None:
-        """Tell whoever wants this market that there is none to be had."""
+        """Tell whoever wants this market, and whoever asks for it from now on, that there is none to be had."""
         frame: ErrorFrame = {"t": "error", "env": self.environment, "m": ticker, "code": code, "text": text}
         self._refusals[ticker] = encode(frame)
+        self._refusals_due.add(ticker)
+
+    def forget_refusal(self, ticker: str) -> None:
+        """Refuse a market no longer."""
+        self._refusals.pop(ticker, None)
+        self._refusals_due.discard(ticker)
 
     # --- what is due -----------------------------------------------------------------------------
 
@@ -76,7 +83,7 @@ class Broadcast:
 
     def next_due(self, intake: Intake, now: Moment) -> int:
         """Return when to look again if nothing happens before, on the clock that never jumps."""
-        if self._asked or self._trades_asked or self._tops_owed or self._refusals:
+        if self._asked or self._trades_asked or self._tops_owed or self._refusals_due:
             return now.mono
         if intake.upstream != self._upstream_told:
             return now.mono
@@ -94,11 +101,10 @@ class Broadcast:
         self.wishes.expire(now.mono)
         beat = self._beat(intake, now)
         answers: dict[str, Entry] = {}
-        refusals = [("error", ticker, 0, encoded) for ticker, encoded in self._refusals.items()]
-        self._refusals = {}
+        refused, self._refusals_due = self._refusals_due, set()
         for hub, wish in list(self.wishes.hubs.items()):
             frames = [entry for entry in entries if wish.wants(entry[0], entry[1])]
-            frames += [entry for entry in refusals if wish.wants("book", entry[1]) or wish.wants("top", entry[1])]
+            frames += self._refused((refused & (wish.books | wish.tops)) | self._asked.get(hub, set()))
             frames += self._answers(hub, intake, now, answers)
             if frames or beat is not None:
                 yield (
@@ -114,6 +120,9 @@ class Broadcast:
                     },
                 )
         self._asked, self._trades_asked, self._tops_owed = {}, {}, {}
+
+    def _refused(self, tickers: set[str]) -> list[Entry]:
+        return [("error", ticker, 0, self._refusals[ticker]) for ticker in sorted(tickers & self._refusals.keys())]
 
     def _answers(self, hub: str, intake: Intake, now: Moment, answers: dict[str, Entry]) -> list[Entry]:
         found: list[Entry] = []

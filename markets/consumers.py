@@ -6,17 +6,19 @@ It holds no channel of its own and joins no group; only the hub is a member of t
 from __future__ import annotations
 
 import asyncio
-import re
 
+import msgspec
 from django.conf import settings
 
 from markets.audience import Browser
-from markets.events import Ack, BadOp, Op, Snapshot, Trades, Unwatch, Watch, read_op
+from markets.events import TICKER_MOST, Ack, BadOp, Op, Snapshot, Trades, Unwatch, Watch, is_ticker, read_op
 from markets.hub import get_hub
 from markets.sockets import TOO_SLOW, LiveSocket
 
 MARKETS_PER_SOCKET = 200
-_TICKER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}", re.ASCII)
+BAD_TICKERS_TOLD = 20  # of one message
+
+Watched = Watch | Unwatch | Snapshot | Trades
 
 
 class BookConsumer(LiveSocket):
@@ -45,10 +47,16 @@ class BookConsumer(LiveSocket):
             self._hub.ack(self._browser, op.bytes)
         elif op.env not in settings.EXCHANGES:
             await self.refuse("UNKNOWN_ENVIRONMENT", "There is no such environment.")
-        elif any(not _TICKER.fullmatch(ticker) for ticker in _tickers(op)):
-            await self.refuse("BAD_TICKER", "That is not a market's ticker.")
         else:
-            await self._obey(op)
+            await self._refuse_tickers(op.env, [ticker for ticker in _tickers(op) if not is_ticker(ticker)])
+            if (served := _without_bad_tickers(op)) is not None:
+                await self._obey(served)
+
+    async def _refuse_tickers(self, environment: str, bad: list[str]) -> None:
+        """Refuse these alone, by name, in ASCII: the page counts the bytes that it gets."""
+        for ticker in bad[:BAD_TICKERS_TOLD]:
+            named = {"m": ticker.encode("ascii", "replace").decode()} if len(ticker) <= TICKER_MOST else {}
+            await self.refuse("BAD_TICKER", "That is not a market's ticker.", env=environment, **named)
 
     async def _obey(self, op: Op) -> None:
         hub, browser = self._hub, self._browser
@@ -74,5 +82,15 @@ class BookConsumer(LiveSocket):
         self._closing = asyncio.create_task(self.close(TOO_SLOW))
 
 
-def _tickers(op: Watch | Unwatch | Snapshot | Trades) -> list[str]:
+def _without_bad_tickers(op: Watched) -> Watched | None:
+    """Return what is left of a message to be obeyed; None where that is nothing."""
+    if all(map(is_ticker, _tickers(op))):
+        return op
+    if isinstance(op, Snapshot | Trades):
+        return None
+    books, tops = list(filter(is_ticker, op.books)), list(filter(is_ticker, op.tops))
+    return msgspec.structs.replace(op, books=books, tops=tops) if books or tops else None
+
+
+def _tickers(op: Watched) -> list[str]:
     return [*op.books, *op.tops] if isinstance(op, Watch | Unwatch) else [op.m]

@@ -11,6 +11,7 @@ that comes twice, or merges several changes, is harmless. A `book` frame sent as
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any, Literal, NotRequired, TypedDict
 
@@ -20,6 +21,14 @@ State = Literal["LIVE", "STALE", "RESYNC", "DOWN", "POLLED", "PAUSED", "CLOSED"]
 FeedState = Literal["live", "stale", "down", "polled"]
 Upstream = tuple[int, int, int, int | None]  # connection, sid, seq, clock
 Side = Literal["yes", "no"]
+
+TICKER_MOST = 200  # characters, as the exchange allows and the catalogue keeps
+_TICKER = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{TICKER_MOST - 1}}}", re.ASCII)
+
+
+def is_ticker(text: str) -> bool:
+    """Say whether a market can be called so."""
+    return _TICKER.fullmatch(text) is not None
 
 
 class BookFrame(TypedDict):
@@ -92,11 +101,15 @@ class TradeFrame(TypedDict):
 
 
 class TopFrame(TypedDict):
-    """Best prices of a market, for lists; replaces the one before."""
+    """Best prices of a market, for lists; replaces the one before. Of another epoch than the beat's it tells nothing.
+
+    `at` is when a book without a stream was read last: each reading is told, whether or not a price has changed.
+    """
 
     t: Literal["top"]
     env: str
     m: str
+    e: str
     bid: int | None
     bid_size: int | None
     ask: int | None
@@ -104,6 +117,7 @@ class TopFrame(TypedDict):
     last: int | None
     state: State
     ts: int | None
+    at: int | None
 
 
 class BeatFrame(TypedDict):

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from markets.audience import Browser
+from markets.events import is_ticker
 from markets.hub import Hub
 from markets.outbox import Outbox
 
@@ -24,9 +25,14 @@ class NothingSeen(Exception):
 
 
 class Glance:
-    """A viewer of one market who looks at its frames only. Use as a context manager, on the hub's loop."""
+    """A viewer of one market who looks at its frames only. Use as a context manager, on the hub's loop.
+
+    Raises NothingSeen for what is no market's ticker.
+    """
 
     def __init__(self, hub: Hub, environment: str, ticker: str, *, patience_seconds: float | None = None) -> None:
+        if not is_ticker(ticker):
+            raise NothingSeen("That is not a market's ticker.")
         self._hub = hub
         self._market = (environment, ticker)
         self._patience_seconds = PATIENCE_SECONDS if patience_seconds is None else patience_seconds

@@ -21,6 +21,7 @@ from channels.layers import get_channel_layer
 
 from markets.audience import Audience, Browser
 from markets.events import BeatFrame, encode, relay_group
+from markets.kalshi.clock import monotonic_ms, wall_ms
 from markets.lines import Line, supervise
 from markets.lookback import Questions
 from markets.outbox import Key
@@ -36,11 +37,6 @@ WEIGH_MS = 1_000
 SILENT_MS = 2_000
 GATHER_SECONDS = 0.005  # a page asks for its markets one by one
 COLLECTOR = (50_000, 20, 20)  # a search for cycles among a thousand sockets holds up everybody's frames: seldom
-
-
-def monotonic_ms() -> int:
-    """Return milliseconds on a clock that never jumps."""
-    return time.monotonic_ns() // 1_000_000
 
 
 @dataclass(slots=True)
@@ -187,8 +183,7 @@ class Hub:
         if watch is None:
             return
         if kind == "error":
-            audience = watch.active | watch.waiting
-            watch.waiting, watch.trades_after = set(), {}
+            audience = watch.refuse()
         elif kind == "past":
             audience, watch.trades_after = set(watch.trades_after), {}
         elif kind == "snap":
@@ -241,7 +236,10 @@ class Hub:
         """
         for ticker, number in numbers.items():
             watch = self.audience.books.get((environment, ticker))
-            if watch is not None and watch.active and (watch.epoch, watch.number) != (epoch, number):
+            if watch is not None and watch.is_refused:
+                watch.stop_refusing()
+                self._stirred.set()
+            elif watch is not None and watch.active and (watch.epoch, watch.number) != (epoch, number):
                 watch.waiting |= watch.active
                 self._stirred.set()
 
@@ -286,7 +284,7 @@ class Hub:
 
     def _beat(self, environment: str, now: int) -> str:
         relay = self.relays.setdefault(environment, Relay())
-        wall = time.time_ns() // 1_000_000
+        wall = wall_ms()
         silent_ms = now - relay.heard_at if relay.heard_at is not None else None
         if relay.beat is not None and self._is_heard(relay, now):
             return encode({**relay.beat, "at": wall, "hub_ms": silent_ms})

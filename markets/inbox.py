@@ -7,8 +7,20 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from markets.kalshi import feed
+
 DRAIN_MOST = 2_000  # taken at once, so that the loop breathes
 QUEUE_MOST = 100_000  # minutes of a busy connection: a loop this late cannot be right about anything
+
+# What may be thrown away, for then every book is doubted. All else says how the way upstream or a market is, and no
+# snapshot tells that again.
+DATA = (
+    feed.SnapshotReceived,
+    feed.DeltaReceived,
+    feed.TradeReceived,
+    feed.TickerReceived,
+    feed.Alive,
+)
 
 
 class Inbox:
@@ -49,8 +61,7 @@ class Inbox:
         self._is_awake = False
         events = self._events
         if len(events) > QUEUE_MOST:
-            events.clear()
-            self._overrun()
+            self._throw_away_data()
         for _ in range(DRAIN_MOST):
             if not events:
                 return
@@ -58,3 +69,11 @@ class Inbox:
         if events and not self._is_awake:
             self._is_awake = True
             self._loop.call_soon(self._drain)
+
+    def _throw_away_data(self) -> None:
+        events = self._events
+        waiting = [events.popleft() for _ in range(len(events))]  # the reader may add to it meanwhile
+        kept = [event for event in waiting if not isinstance(event, DATA)]
+        events.extendleft(reversed(kept))
+        if len(kept) < len(waiting):
+            self._overrun()

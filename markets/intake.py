@@ -6,7 +6,7 @@ Pure but for the feed's event types: time is handed in, and what should be asked
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,15 +14,15 @@ from markets.book import BookError, NegativeLevel, OffGrid, bands_of
 from markets.events import FeedState
 from markets.kalshi import feed
 from markets.kalshi.messages import Lifecycle
-from markets.livebook import LIVE, Label, Listing, LiveBook, Moment
+from markets.livebook import LIVE, NOTHING_COUNTED, Counted, Label, Listing, LiveBook, Moment
+from markets.repairs import Descriptions, Repair
 
 OWN_WATCH_MS = 30_000  # the feed has its own, shorter one: this is for a reader thread that died
-REPAIR_FIRST_MS = 250
-REPAIR_MOST_MS = 10_000
 FEED_REPAIRS_MS = 3_000  # after a gap the feed asks by itself; only then do we
 FIRST_SNAPSHOT_MS = 5_000
-CALM_MS = 30_000
 OVER_ATTEMPTS = 3
+COUNTED_KEPT = 20_000
+READING_MOST_MS = 15_000  # a polled book that was last read longer ago is believed no more
 
 _FEED_STATES: dict[str, FeedState] = {"LIVE": "live", "STALE": "stale", "DOWN": "down", "POLLED": "polled"}
 
@@ -35,38 +35,6 @@ class Polling:
     why: str
 
 
-class Repair:
-    """When to ask for one market's snapshot (again): at once, then at growing distances."""
-
-    __slots__ = ("asked", "asked_at", "next_at")
-
-    def __init__(self, next_at: int) -> None:
-        self.asked = 0
-        self.asked_at: int | None = None
-        self.next_at: int | None = next_at
-
-    def want(self, now: int, delay: int) -> None:
-        """Want a snapshot after `delay` ms, unless that is too soon after the last one."""
-        if self.asked_at is None or now - self.asked_at > CALM_MS:
-            self.asked = 0
-            self.next_at = now + delay
-        else:
-            self.next_at = max(now + delay, self.asked_at + self._distance())
-
-    def settle(self) -> None:
-        """Want nothing now; how often was asked lately is remembered."""
-        self.next_at = None
-
-    def note_asked(self, now: int) -> None:
-        """Count one question."""
-        self.asked += 1
-        self.asked_at = now
-        self.next_at = now + max(self._distance(), 1_000)
-
-    def _distance(self) -> int:
-        return min(REPAIR_MOST_MS, REPAIR_FIRST_MS << min(self.asked, 10))
-
-
 class Intake:
     """All books of one environment and the state of the way upstream."""
 
@@ -77,7 +45,7 @@ class Intake:
         self.dirty: set[str] = set()
         self.counts: Counter[str] = Counter()
         self.upstream = Label("DOWN", "not connected yet")
-        self.off_grid: set[str] = set()  # markets whose description should be read again
+        self.descriptions = Descriptions()
         self.alive_at: int | None = None
         self.heard_at: int | None = None
         self._is_connected = False
@@ -86,12 +54,15 @@ class Intake:
         self._stalled_because: str | None = None
         self._crossed: set[str] = set()
         self._repairs: dict[str, Repair] = {}
+        self._counted: dict[str, Counted] = {}  # of markets that were followed in this epoch
+        self._counted_most = NOTHING_COUNTED  # of those that are no longer remembered one by one
         self._take: dict[type, Callable[[Any, Moment], None]] = {
             feed.SnapshotReceived: self._snapshot,
             feed.DeltaReceived: self._delta,
             feed.TradeReceived: self._trade,
             feed.LifecycleReceived: self._lifecycle,
             feed.BooksStale: self._books_stale,
+            feed.LifecycleMissed: self._lifecycle_missed,
             feed.Connected: self._connected,
             Polling: self._polling,
             feed.Disconnected: self._disconnected,
@@ -105,8 +76,12 @@ class Intake:
     # --- what the relay asks ---------------------------------------------------------------------
 
     def add(self, listing: Listing, now: Moment) -> LiveBook:
-        """Begin to follow a market: its first snapshot is on its way."""
-        live = LiveBook(self.environment, listing, self.epoch)
+        """Begin to follow a market: its first snapshot is on its way.
+
+        One that was followed before in this epoch goes on from its numbers: somebody may still hold its last frame.
+        """
+        after = self._counted.pop(listing.ticker, self._counted_most)
+        live = LiveBook(self.environment, listing, self.epoch, after=after)
         self.books[listing.ticker] = live
         self._repairs[listing.ticker] = Repair(now.mono + FIRST_SNAPSHOT_MS)
         self.dirty.add(listing.ticker)
@@ -114,14 +89,18 @@ class Intake:
 
     def remove(self, ticker: str) -> None:
         """Follow a market no longer."""
-        self.books.pop(ticker, None)
+        live = self.books.pop(ticker, None)
+        if live is not None:
+            self._remember_numbers(live)
         self._repairs.pop(ticker, None)
-        for marked in (self.dirty, self._crossed, self.off_grid):
+        self.descriptions.forget(ticker)
+        for marked in (self.dirty, self._crossed):
             marked.discard(ticker)
 
     def begin_epoch(self, epoch: str) -> None:
         """Number every book from the start under a new name."""
         self.epoch = epoch
+        self._counted, self._counted_most = {}, NOTHING_COUNTED
         for live in self.books.values():
             live.begin_epoch(epoch)
         self.dirty.update(self.books)
@@ -142,13 +121,16 @@ class Intake:
             reader(event, now)
 
     def look(self, now: Moment) -> None:
-        """Notice what only time shows: a book crossed for too long, a feed that says nothing at all."""
+        """Notice what only time shows: a market's close, a book crossed for too long, a feed that says nothing."""
+        self.dirty.update(ticker for ticker, live in self.books.items() if live.is_closing_news(now))
         for ticker in list(self._crossed):
             self._look_at_crossed(ticker, now)
         is_silent = self._is_connected and self.alive_at is not None and now.mono - self.alive_at > OWN_WATCH_MS
         if is_silent and self._stalled_because is None:
             self._stalled_because = "nothing has been heard from the exchange"
         self._set_upstream()
+        if self.upstream.state == "POLLED":
+            self._look_at_readings(now)
 
     def repairs(self, now: Moment) -> list[str]:
         """Return the markets whose snapshot should be asked for now, and count them as asked."""
@@ -160,6 +142,23 @@ class Intake:
             self._say_attempt(ticker)
         self.counts["resyncs"] += len(due)
         return due
+
+    def descriptions_due(self, now: Moment) -> list[str]:
+        """Return the markets that the exchange should be asked to describe now, and count them as asked."""
+        return self.descriptions.due(now.mono)
+
+    def describe(self, listing: Listing, asked_ms: int) -> None:
+        """Take what catalogue or exchange answered to a question that was asked at a time by the wall's clock.
+
+        What the stream has just told is not taken back, for what is read lags behind it.
+        """
+        ticker, known_ms = listing.ticker, min(listing.as_of_ms, asked_ms)
+        live = self.books.get(ticker)
+        if live is None or listing.as_of_ms < live.listing.as_of_ms or self.descriptions.is_behind(ticker, known_ms):
+            return
+        live.describe(listing)
+        self.dirty.add(ticker)
+        self.descriptions.settle(ticker, known_ms)
 
     def feed_state(self) -> FeedState:
         """Return the state of the way upstream as beats carry it."""
@@ -225,6 +224,7 @@ class Intake:
             return
         self.counts["lifecycle"] += 1
         if changed := _changes(message):
+            self.descriptions.note_told(live.ticker, wall=now.wall)
             live.change_listing(as_of_ms=now.wall, **changed)
             self.dirty.add(live.ticker)
 
@@ -233,8 +233,17 @@ class Intake:
         for ticker in event.tickers:
             self._doubt(ticker, Label("RESYNC", event.reason), now, delay=FEED_REPAIRS_MS)
 
+    def _lifecycle_missed(self, event: feed.LifecycleMissed, now: Moment) -> None:
+        self.counts["lifecycle_missed"] += 1
+        self._want_descriptions(self.books, now)
+
     def _malformed(self, event: feed.Malformed, now: Moment) -> None:
         self.counts["malformed"] += 1
+        if event.channel == "trade":
+            return  # the trade is lost; the book is told of its change in a message of its own
+        if event.channel == "market_lifecycle_v2":
+            self._want_descriptions([event.ticker] if event.ticker else self.books, now)
+            return
         for ticker in [event.ticker] if event.ticker else list(self.books):
             self._doubt(ticker, Label("STALE", "a message could not be read"), now)
 
@@ -257,6 +266,7 @@ class Intake:
         self._is_connected, self._stalled_because = True, None
         self.alive_at = now.mono
         self._set_upstream()
+        self._want_descriptions(self.books, now)
         for ticker in self.books:
             self._doubt(ticker, Label("RESYNC", "connected, waiting for a snapshot"), now, delay=FIRST_SNAPSHOT_MS)
 
@@ -312,10 +322,22 @@ class Intake:
         self._repairs[ticker].want(now.mono, delay)
         self.dirty.add(ticker)
 
+    def _want_descriptions(self, tickers: Iterable[str], now: Moment) -> None:
+        """Have markets described by the exchange: not all that it told of them was read."""
+        followed = [ticker for ticker in tickers if ticker in self.books]
+        self.descriptions.want(followed, now=now.mono, wall=now.wall)
+
+    def _remember_numbers(self, live: LiveBook) -> None:
+        self._counted[live.ticker] = Counted(live.number, live.trade_number)
+        if len(self._counted) > COUNTED_KEPT:
+            oldest = self._counted.pop(next(iter(self._counted)))
+            most = self._counted_most
+            self._counted_most = Counted(max(oldest.frames, most.frames), max(oldest.trades, most.trades))
+
     def _count_wrong(self, live: LiveBook, error: BookError, now: Moment) -> None:
         if isinstance(error, OffGrid):
             self.counts["off_grid"] += 1
-            self.off_grid.add(live.ticker)
+            self._want_descriptions([live.ticker], now)
         else:
             self.counts["negative" if isinstance(error, NegativeLevel) else "impossible"] += 1
         if live.fault is not None:
@@ -328,6 +350,13 @@ class Intake:
         elif live.fault is None and live.is_crossed_too_long(now):
             self.counts["crossed"] += 1
             self._doubt(ticker, Label("STALE", "bid and ask overlap"), now)
+
+    def _look_at_readings(self, now: Moment) -> None:
+        for ticker, live in self.books.items():
+            is_old = live.heard_at is not None and now.mono - live.heard_at > READING_MOST_MS
+            if is_old and live.fault is None:
+                self._doubt(ticker, Label("STALE", "it was last read more than 15 seconds ago"), now)
+                self._repairs[ticker].settle()  # every round of readings asks for it anyway
 
     def _is_repair_due(self, ticker: str, now: Moment) -> bool:
         repair = self._repairs[ticker]

@@ -7,6 +7,7 @@ publishes anything. The fence lets the hubs refuse a deposed relay's last words.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets
 import time
@@ -88,6 +89,9 @@ class Leadership:
         except (RedisError, OSError) as exc:
             logger.warning("the relay's lease could not be renewed: %s", type(exc).__name__)
             return self.is_held
+        if (task := asyncio.current_task()) is not None and task.cancelling():
+            # Python 3.11's wait_for, which the store's client uses, loses a cancellation that meets the answer.
+            raise asyncio.CancelledError
         self.is_lost = not fence
         if self.is_lost:
             self._held_until = 0.0

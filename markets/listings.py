@@ -1,12 +1,12 @@
 """What the relay knows of a market beside its book: price grid, status, closing time, whether it is a replay.
 
-From the catalogue's row where there is one, else from the exchange itself. Everything here blocks.
+From the catalogue's row where there is one, or from the exchange itself. Everything here blocks.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,8 +18,8 @@ from markets.models import Market
 
 logger = logging.getLogger(__name__)
 
-# Returns the description of one market from the exchange, None if there is no such market.
-AskExchange = Callable[[str], Listing | None]
+# Returns what the exchange says of these markets: None where there is none; what could not be learned is left out.
+AskExchange = Callable[[Sequence[str]], Mapping[str, Listing | None]]
 
 
 class Lookup:
@@ -30,15 +30,17 @@ class Lookup:
         self._ask_exchange = ask_exchange
 
     def __call__(self, tickers: Iterable[str], *, fresh: bool = False) -> dict[str, Listing | None]:
-        """Return each market's listing, None where the exchange says there is none.
+        """Return the listings of those markets that the catalogue has; `fresh` asks the exchange first, of all at once.
 
-        A market that could not be asked for is left out: it is asked for again. `fresh` asks the exchange first.
+        None where the exchange says that there is no such market; one of which nothing could be learned is left out.
         """
         close_old_connections()
         try:
             wanted = list(tickers)
             known = self._from_catalogue(wanted)
-            asked = self._from_exchange(wanted if fresh else [ticker for ticker in wanted if ticker not in known])
+            if self._ask_exchange is None:
+                return dict.fromkeys(wanted) | known
+            asked = self._from_exchange(wanted) if fresh else {}
             return (
                 asked | known | {ticker: _with_replay(new, known.get(ticker)) for ticker, new in asked.items() if new}
             )
@@ -52,15 +54,12 @@ class Lookup:
         return {row.ticker: listing_of(row) for row in rows}
 
     def _from_exchange(self, tickers: list[str]) -> dict[str, Listing | None]:
-        if self._ask_exchange is None:
-            return dict.fromkeys(tickers)
-        found: dict[str, Listing | None] = {}
-        for ticker in tickers:
-            try:
-                found[ticker] = self._ask_exchange(ticker)
-            except Exception as exc:
-                logger.warning("market %s could not be asked for: %s", ticker, type(exc).__name__)
-        return found
+        assert self._ask_exchange is not None  # noqa: S101 - its caller has looked
+        try:
+            return dict(self._ask_exchange(tickers))
+        except Exception as exc:
+            logger.warning("%s markets could not be asked for: %s", len(tickers), type(exc).__name__)
+            return {}
 
 
 def _with_replay(listing: Listing, known: Listing | None) -> Listing:

@@ -48,7 +48,27 @@ class Label(NamedTuple):
     why: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Trade:
+    """One trade as it is remembered; its frame is made when it is told, for the epoch may be another by then."""
+
+    number: int
+    price: int
+    count: int
+    side: Side
+    ts: int | None
+    id: str
+
+
+class Counted(NamedTuple):
+    """The last numbers of a market's frames and of its trades."""
+
+    frames: int
+    trades: int
+
+
 LIVE = Label("LIVE")
+NOTHING_COUNTED = Counted(0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +92,8 @@ class Listing:
 class LiveBook:
     """One market: messages in, numbered frames out."""
 
-    def __init__(self, environment: str, listing: Listing, epoch: str) -> None:
+    def __init__(self, environment: str, listing: Listing, epoch: str, *, after: Counted = NOTHING_COUNTED) -> None:
+        """Count from the numbers `after`: the last that this market had in this epoch."""
         self.environment = environment
         self.listing = listing
         self.ticker = listing.ticker
@@ -82,13 +103,13 @@ class LiveBook:
         self.up: Upstream | None = None
         self.ts: int | None = None
         self.heard_at: int | None = None
+        self.read_at: int | None = None  # when its last snapshot came, by the wall's clock
         self.crossed_since: int | None = None
-        self.number = 0
-        self.trades: deque[tuple[int, str]] = deque(maxlen=TRADES_KEPT)
-        self.trade_number = 0
+        self.number, self.trade_number = after
+        self.trades: deque[Trade] = deque(maxlen=TRADES_KEPT)
         self.last: tuple[int, int, Side, int | None] | None = None
         self._trade_ids: deque[str] = deque(maxlen=TRADES_KEPT)
-        self._new_trades: list[Entry] = []
+        self._new_trades: list[Trade] = []
         self._changed: dict[tuple[bool, int], int] = {}
         self._is_whole_due = True
         self._told: Label | None = None
@@ -106,7 +127,7 @@ class LiveBook:
             self.doubt(Label("STALE", f"the exchange's snapshot cannot be right: {exc}"))
             raise
         self.fault = None
-        self.up, self.ts, self.heard_at = up, ts, now.mono
+        self.up, self.ts, self.heard_at, self.read_at = up, ts, now.mono, now.wall
         self._changed.clear()
         self._is_whole_due = True
         self._note_crossing(now)
@@ -137,10 +158,11 @@ class LiveBook:
         self._trade_ids.append(trade_id)
         self.trade_number += 1
         self.last = (price, count, side, ts)
-        self.heard_at = now.mono
-        encoded = encode(self._trade_frame(trade_id))
-        self.trades.append((self.trade_number, encoded))
-        self._new_trades.append(("trade", self.ticker, self.trade_number, encoded))
+        if self.fault is None:
+            self.heard_at = now.mono  # of a book in doubt only its own snapshot makes the knowledge young
+        trade = Trade(self.trade_number, price, count, side, ts, trade_id)
+        self.trades.append(trade)
+        self._new_trades.append(trade)
         return True
 
     def doubt(self, fault: Label) -> None:
@@ -161,7 +183,10 @@ class LiveBook:
         self.describe(replace(self.listing, **fields))  # type: ignore[arg-type]
 
     def begin_epoch(self, epoch: str) -> None:
-        """Count from the start under a new name: nobody may continue from what was sent before."""
+        """Count from the start under a new name: nobody may continue from what was sent before.
+
+        Trades keep their numbers, and are told again under the new name to whoever asks for them.
+        """
         self.epoch = epoch
         self.number = 0
         self._is_whole_due = True
@@ -190,6 +215,10 @@ class LiveBook:
             return Label("PAUSED", self.listing.status)
         return upstream
 
+    def is_closing_news(self, now: Moment) -> bool:
+        """Say whether the clock has closed the market, or opened it again, since its label was told."""
+        return self._told is not None and (self._told.state == "CLOSED") != self.listing.is_over(now.wall)
+
     # --- what goes out ---------------------------------------------------------------------------
 
     def due_at(self, now: Moment, upstream: Label, *, pace_ms: int = USUAL_MS) -> int | None:
@@ -203,7 +232,8 @@ class LiveBook:
     def take(self, now: Moment, upstream: Label, *, pace_ms: int = USUAL_MS) -> list[Entry]:
         """Return the frames that are due, numbered, and forget them."""
         label = self.label(now, upstream)
-        entries, self._new_trades = self._new_trades, []
+        entries = [self._told_trade(trade) for trade in self._new_trades]
+        self._new_trades.clear()
         is_free = now.mono >= self._free_at(pace_ms)
         if self._is_whole_due and (is_free or label != self._told):
             entries.append(self._next("book", encode(self._book_frame(label, now, self.number + 1))))
@@ -229,7 +259,8 @@ class LiveBook:
 
     def past_trades(self, after: int) -> Entry:
         """Return the remembered trades after a number, as encoded frames joined by commas."""
-        return "past", self.ticker, self.trade_number, ",".join(text for number, text in self.trades if number > after)
+        wanted = [encode(self._trade_frame(trade)) for trade in self.trades if trade.number > after]
+        return "past", self.ticker, self.trade_number, ",".join(wanted)
 
     def top(self, now: Moment, upstream: Label) -> TopFrame:
         """Return the best prices."""
@@ -238,6 +269,7 @@ class LiveBook:
             "t": "top",
             "env": self.environment,
             "m": self.ticker,
+            "e": self.epoch,
             "bid": book.best_bid,
             "bid_size": None if book.best_bid is None else book.bids[book.best_bid],
             "ask": book.best_ask,
@@ -245,6 +277,7 @@ class LiveBook:
             "last": self.last[0] if self.last else None,
             "state": self.label(now, upstream).state,
             "ts": self.ts,
+            "at": self.read_at if upstream.state == "POLLED" else None,
         }
 
     def is_top_free(self, now: Moment) -> bool:
@@ -324,20 +357,21 @@ class LiveBook:
             "close": self.listing.close_ms,
         }
 
-    def _trade_frame(self, trade_id: str) -> TradeFrame:
-        assert self.last is not None  # noqa: S101 - set by trade(), the only caller
-        price, count, side, ts = self.last
+    def _told_trade(self, trade: Trade) -> Entry:
+        return "trade", self.ticker, trade.number, encode(self._trade_frame(trade))
+
+    def _trade_frame(self, trade: Trade) -> TradeFrame:
         return {
             "t": "trade",
             "env": self.environment,
             "m": self.ticker,
             "e": self.epoch,
-            "k": self.trade_number,
-            "p": price,
-            "c": count,
-            "side": side,
-            "ts": ts,
-            "id": trade_id,
+            "k": trade.number,
+            "p": trade.price,
+            "c": trade.count,
+            "side": trade.side,
+            "ts": trade.ts,
+            "id": trade.id,
         }
 
     def _note_crossing(self, now: Moment) -> None:

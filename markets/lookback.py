@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
 from itertools import count
 from typing import Any, Protocol
 
@@ -18,6 +20,7 @@ from django.db import close_old_connections, transaction
 from django.utils import timezone
 
 from markets.events import Entry, relay_group
+from markets.kalshi.clock import wall_ms
 from markets.models import KeptLook
 from markets.reels import KEPT_MS, Reel, replay
 
@@ -29,6 +32,7 @@ KEEP_SECONDS = 5.0
 LATE_MS = 2_000  # the last frames of a stretch are told a little after it
 PATIENCE_SECONDS = 2.0
 ROWS_AT_ONCE = 50
+REPLAYS_MOST = 10
 
 
 class _Frame(msgspec.Struct):
@@ -46,17 +50,11 @@ class _Frame(msgspec.Struct):
 _read = msgspec.json.Decoder(_Frame).decode
 
 
-def wall_ms() -> int:
-    """Return our clock in ms."""
-    return time.time_ns() // 1_000_000
-
-
 class Lookback:
     """The reels of one relay."""
 
     def __init__(self) -> None:
         self.reels: dict[str, Reel] = {}
-        self._swept_at = 0
 
     def take(self, entries: Iterable[Entry]) -> None:
         """Take what the relay has to tell in this tick."""
@@ -124,24 +122,70 @@ class Asker(Protocol):
     questions: Questions
 
 
-async def look(hub: Asker, environment: str, *, ticker: str, from_ms: int, to_ms: int) -> dict[str, Any]:
-    """Return what the relay still knows of a market's book in a stretch of time.
+class TooMany(Exception):
+    """So many look back already that another would wait for long."""
 
-    Never of what was kept for good: that shows when somebody traded, and is for whose fills they were.
+
+class Replays:
+    """The replays of one process: one after the other, in a thread of their own, and only so many at once.
+
+    A long one is a third of a second of work, and meanwhile everybody's frames have to go out.
     """
-    try:
-        pieces = await _ask(hub, environment, ticker=ticker, from_ms=from_ms, to_ms=to_ms)
-    except TimeoutError:
-        pieces = []
-    return {"env": environment, "m": ticker} | replay(pieces, from_ms, to_ms)
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="lookback")
+        self._under_way = 0
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """Be one of those that are under way. Raises TooMany."""
+        if self._under_way >= REPLAYS_MOST:
+            raise TooMany
+        self._under_way += 1
+        try:
+            yield
+        finally:
+            self._under_way -= 1
+
+    async def run(
+        self, pieces: list[bytes], *, environment: str, ticker: str, stretch: tuple[int, int]
+    ) -> bytes | None:
+        """Return a stretch of a market's book as JSON, None where these pieces tell nothing of it."""
+        work = partial(_replayed, pieces, environment, ticker, stretch)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+
+_replays = Replays()
+
+
+async def look(hub: Asker, environment: str, *, ticker: str, from_ms: int, to_ms: int) -> bytes | None:
+    """Return as JSON what the relay still knows of a market's book in a stretch of time, None for nothing.
+
+    Never of what was kept for good: that shows when somebody traded, and is for whose fills they were. Raises TooMany.
+    """
+    with _replays.place():
+        try:
+            pieces = await _ask(hub, environment, ticker=ticker, from_ms=from_ms, to_ms=to_ms)
+        except TimeoutError:
+            return None
+        return await _replays.run(pieces, environment=environment, ticker=ticker, stretch=(from_ms, to_ms))
+
+
+def _replayed(pieces: list[bytes], environment: str, ticker: str, stretch: tuple[int, int]) -> bytes | None:
+    found = replay(pieces, *stretch)
+    return msgspec.json.encode(_named(environment, ticker, found)) if found["covered"] else None
+
+
+def _named(environment: str, ticker: str, found: dict[str, Any]) -> dict[str, Any]:
+    return {"env": environment, "m": ticker} | found
 
 
 def kept(environment: str, ticker: str, *, from_ms: int, to_ms: int) -> dict[str, Any]:
-    """Return what was kept for good of a stretch of time, in the form of `look`; for those whose fills they were."""
+    """Return what was kept for good of a stretch of time, before it is JSON; for those whose fills they were."""
     rows = KeptLook.objects.filter(environment=environment, ticker=ticker, from_ms__lte=to_ms, to_ms__gte=from_ms)
     found = rows.exclude(kept_at=None).order_by("from_ms")
     pieces = [bytes(piece) for row in found for piece in row.pieces]
-    return {"env": environment, "m": ticker} | replay(pieces, from_ms, to_ms)
+    return _named(environment, ticker, replay(pieces, from_ms, to_ms))
 
 
 async def _ask(hub: Asker, environment: str, **stretch: Any) -> list[bytes]:

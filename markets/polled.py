@@ -74,6 +74,7 @@ class PolledFeed:
         self._clock = clock
         self._rng = rng or random.Random()  # noqa: S311 - it only spreads retries
         self._wanted: dict[str, None] = {}
+        self._unread: list[str] = []  # of a round that failed: where the next one begins
         self._skipped: dict[str, float] = {}
         self._lock = threading.Lock()
         self._stirred = threading.Event()
@@ -134,10 +135,7 @@ class PolledFeed:
             if not tickers:
                 self._reader.exchange_status()
                 self._note_answer()
-            for start in range(0, len(tickers), BOOKS_A_CALL):
-                if self._stop.is_set():
-                    break
-                self._read(tickers[start : start + BOOKS_A_CALL])
+            self._read_round(tickers)
         except KalshiError as exc:
             return self._note_failure(exc)
         self._failures = 0
@@ -147,7 +145,22 @@ class PolledFeed:
     def _due(self, now: float) -> list[str]:
         with self._lock:
             self._skipped = {ticker: until for ticker, until in self._skipped.items() if until > now}
-            return [ticker for ticker in self._wanted if ticker not in self._skipped]
+            due = {ticker: None for ticker in self._wanted if ticker not in self._skipped}
+        unread = {ticker: None for ticker in self._unread if ticker in due}
+        return list(unread | due)
+
+    def _read_round(self, tickers: list[str]) -> None:
+        """Read the books call by call; after a failure the next round begins there, so that none waits for ever.
+
+        A call that fails as the first of its round is put last: what it asks for may be the reason.
+        """
+        for start in range(0, len(tickers), BOOKS_A_CALL):
+            if self._stop.is_set():
+                return
+            end = start + BOOKS_A_CALL
+            self._unread = tickers[start:] if start else tickers[end:] + tickers[:end]
+            self._read(tickers[start:end])
+        self._unread = []
 
     def _read(self, tickers: list[str]) -> None:
         """Read at most a call's books; what one market spoils is found by halves, without losing the others."""

@@ -20,6 +20,7 @@ from django.conf import settings
 from redis import Redis
 from redis.exceptions import RedisError
 
+from markets.kalshi.clock import wall_ms
 from markets.kalshi.messages import TickerTick
 
 logger = logging.getLogger(__name__)
@@ -51,11 +52,6 @@ class Quote(msgspec.Struct, frozen=True, array_like=True):
 
 _decode = msgspec.json.Decoder(Quote).decode
 _encode = msgspec.json.Encoder().encode
-
-
-def wall_ms() -> int:
-    """Return our clock in ms."""
-    return time.time_ns() // 1_000_000
 
 
 class QuoteBoard:

@@ -20,12 +20,15 @@ from markets.broadcast import Broadcast
 from markets.events import relay_group
 from markets.inbox import Inbox
 from markets.intake import Intake
+from markets.kalshi.clock import monotonic_ms, wall_ms
+from markets.kalshi.feed import LifecycleReceived
 from markets.leadership import RENEW_SECONDS, STAND_BY_SECONDS, Lease
 from markets.lines import Line, supervise
 from markets.livebook import Listing, Moment
 from markets.lookback import Lookback
 from markets.topboard import TopBoard
 from markets.tops import Top
+from markets.unknown import UnknownMarkets
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +37,6 @@ LOOK_SECONDS = 0.250
 TOPS_SECONDS = 0.200
 LOOKUP_AGAIN_SECONDS = 2.0
 DESCRIBE_AGAIN_MS = 30_000
-UNKNOWN_MS = 60_000
 FEED_AGAIN_SECONDS = 2.0
 GIVE_UP_SECONDS = 10.0  # without word from the store; until then the feed stays connected, silent
 
@@ -63,12 +65,12 @@ class NoFeed(Exception):
 
 
 MakeFeed = Callable[[Callable[[Any], None]], Feed]  # raises NoFeed; may block
-Look = Callable[..., dict[str, Listing | None]]
+Look = Callable[..., dict[str, Listing | None]]  # what `listings.Lookup` is; may block
 
 
 def moment() -> Moment:
     """Return now on both clocks."""
-    return Moment(time.monotonic_ns() // 1_000_000, time.time_ns() // 1_000_000)
+    return Moment(monotonic_ms(), wall_ms())
 
 
 class BookRelay:
@@ -104,7 +106,8 @@ class BookRelay:
         self._stirred = asyncio.Event()
         self._wished = asyncio.Event()
         self._feed_wanted_anew = asyncio.Event()
-        self._unknown: dict[str, int] = {}
+        self._unknown = UnknownMarkets()
+        self._is_asking_due = asyncio.Event()
         self._described_at = 0
         self._fence = 0
 
@@ -137,6 +140,7 @@ class BookRelay:
             "the relay's publishing": self._publish_forever,
             "the relay's feed": self._keep_feed,
             "the relay's wishes": self._follow_wishes,
+            "the relay's questions about markets": self._ask_forever,
             "the relay's look": self._look_forever,
             "the relay's tops": self._write_tops_forever,
         }
@@ -218,7 +222,11 @@ class BookRelay:
 
     def take(self, event: Any) -> None:
         """Take one event of the feed."""
-        self.intake.take(event, self._clock())
+        now = self._clock()
+        self.intake.take(event, now)
+        if type(event) is LifecycleReceived and event.message.ticker in self._unknown:
+            self._unknown.announce(event.message.ticker, now.mono)
+            self._is_asking_due.set()
         if self.observe is not None:
             self.observe(event)
         if not self._stirred.is_set():
@@ -234,8 +242,9 @@ class BookRelay:
         now = self._clock()
         self.intake.look(now)
         self._ask_feed("resync", self.intake.repairs(now))
-        if self.intake.off_grid:
-            self._wished.set()
+        describe_at = self.intake.descriptions.next_at
+        if describe_at is not None and describe_at <= now.mono:
+            self._is_asking_due.set()
         self._stirred.set()
 
     def distrust(self, ticker: str, why: str) -> None:
@@ -295,29 +304,31 @@ class BookRelay:
             await self.follow_wishes()
 
     async def follow_wishes(self) -> None:
-        """Follow the markets that are wanted, and let go of those nobody has wanted for a while."""
+        """Follow the wanted markets that the catalogue has, have the others asked for, let go of what nobody wants."""
         now = self._clock()
         self._let_go(now)
         wanted = self.broadcast.wishes.wanted()
-        self._unknown = {ticker: until for ticker, until in self._unknown.items() if until > now.mono}
+        for ticker in self._unknown.keep(wanted, now.mono):
+            self.broadcast.forget_refusal(ticker)
         new = [ticker for ticker in sorted(wanted - self.intake.books.keys()) if ticker not in self._unknown]
-        if new:
-            self._add(await asyncio.to_thread(self._look_up, new))
-        if now.mono - self._described_at >= DESCRIBE_AGAIN_MS:
-            self._described_at = now.mono
-            await self._describe_again(list(self.intake.books), fresh=False)
-        if off_grid := list(self.intake.off_grid):
-            self.intake.off_grid.clear()
-            await self._describe_again(off_grid, fresh=True)
+        if not new:
+            return
+        found = await asyncio.to_thread(self._look_up, new)
+        self._add(found)
+        if missing := [ticker for ticker in new if ticker not in found]:
+            self._unknown.add(missing, self._clock().mono)
+            self._is_asking_due.set()
 
     def _add(self, found: dict[str, Listing | None]) -> None:
         now = self._clock()
-        known = [listing for listing in found.values() if listing is not None]
-        for listing in known:
+        new = [listing for listing in found.values() if listing is not None and listing.ticker not in self.intake.books]
+        for listing in new:
+            self._unknown.find(listing.ticker)
+            self.broadcast.forget_refusal(listing.ticker)
             self.intake.add(listing, now)
-        self._ask_feed("watch", [listing.ticker for listing in known])
+        self._ask_feed("watch", [listing.ticker for listing in new])
         for ticker in [ticker for ticker, listing in found.items() if listing is None]:
-            self._unknown[ticker] = now.mono + UNKNOWN_MS
+            self._unknown.refuse(ticker, now.mono)
             self.broadcast.refuse(ticker, "UNKNOWN_MARKET", "The exchange has no market of this ticker.")
         self._stirred.set()
 
@@ -328,12 +339,42 @@ class BookRelay:
         self.lookback.end(idle, now.wall)
         self._ask_feed("unwatch", idle)
 
-    async def _describe_again(self, tickers: list[str], *, fresh: bool) -> None:
+    # --- what the exchange is asked about markets ------------------------------------------------
+
+    async def _ask_forever(self) -> None:
+        """Ask beside the following of wishes: the exchange is slow, and whatever the catalogue has need not wait."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOKUP_AGAIN_SECONDS):
+                    await self._is_asking_due.wait()
+            self._is_asking_due.clear()
+            await self.ask_about_markets()
+
+    async def ask_about_markets(self) -> None:
+        """Ask for what may have changed of followed markets, for those that are not known, and for all now and then."""
+        await self._describe_again(self.intake.descriptions_due(self._clock()), fresh=True)
+        while due := self._unknown.due(self._clock().mono):
+            found = await asyncio.to_thread(self._look_up, due, fresh=True)
+            for ticker in [ticker for ticker in due if ticker not in found]:
+                self._unknown.fail(ticker, self._clock().mono)
+            self._add(found)
+            await self._describe_again(self.intake.descriptions_due(self._clock()), fresh=True)
+        now = self._clock()
+        if now.mono - self._described_at >= DESCRIBE_AGAIN_MS:
+            self._described_at = now.mono
+            known = await self._describe_again(list(self.intake.books), fresh=False)
+            await self._describe_again([ticker for ticker in self.intake.books if ticker not in known], fresh=True)
+
+    async def _describe_again(self, tickers: list[str], *, fresh: bool) -> dict[str, Listing | None]:
+        """Take newer descriptions of followed markets; return what was found."""
+        if not tickers:
+            return {}
+        asked_ms = self._clock().wall
         found = await asyncio.to_thread(self._look_up, tickers, fresh=fresh)
-        for ticker, listing in found.items():
-            if listing is not None and ticker in self.intake.books:
-                self.intake.books[ticker].describe(listing)
-                self.intake.dirty.add(ticker)
+        for listing in found.values():
+            if listing is not None:
+                self.intake.describe(listing, asked_ms)
+        return found
 
     # --- tops for whoever decides ----------------------------------------------------------------
 

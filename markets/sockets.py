@@ -1,7 +1,7 @@
 """What every browser socket has in common: who may open one, for how long, and how much it may say.
 
-Close codes: 4401 the log-in has ended, 4008 the browser fell too far behind, 4029 too much said or too many sockets.
-Origins are checked before a socket gets here (`kalshiweb.asgi`).
+Close codes: 4401 there is no log-in or it has ended, 4008 the browser fell too far behind, 4029 too much said or too
+many sockets. Origins are checked before a socket gets here (`kalshiweb.asgi`).
 """
 
 from __future__ import annotations
@@ -78,13 +78,16 @@ class LiveSocket(AsyncWebsocketConsumer):  # type: ignore[misc]
             await super().dispatch(message)
 
     async def connect(self) -> None:
-        """Accept an active user with a session; refuse the handshake of anybody else."""
+        """Accept an active user with a session, and anybody else only to be told that there is no log-in.
+
+        Of a refused handshake a browser shows its page no more than of a lost network, and the page would dial forever.
+        """
         user = self.scope.get("user")
         session_key = getattr(self.scope.get("session"), "session_key", None)
-        if user is None or not user.is_authenticated or not user.is_active or not session_key:
-            await self.close()
-            return
         await self.accept()
+        if user is None or not user.is_authenticated or not user.is_active or not session_key:
+            await self.close(LOGGED_OUT)
+            return
         if self._open_by_user[user.pk] >= SOCKETS_PER_USER:
             await self.close(TOO_MUCH)
             return

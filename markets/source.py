@@ -7,15 +7,16 @@ for speed and win it back slowly; no token of any account is spent here. Everyth
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from django.conf import settings
 
 from markets.book import bands_of
-from markets.kalshi.errors import RateLimited, Rejected, Unavailable
+from markets.kalshi.errors import BadMessage, KalshiError, RateLimited, Rejected, Unavailable
 from markets.kalshi.limits import Kind
 from markets.kalshi.messages import EventBody, MarketBody, Page, SeriesBody
 from markets.kalshi.prices import NotRepresentable
@@ -26,6 +27,8 @@ logger = logging.getLogger(__name__)
 
 EVENTS_A_PAGE = 200
 MARKETS_A_PAGE = 1_000
+MARKETS_A_CALL = 100  # by name: their tickers are part of the address
+OF_THESE_TICKERS = frozenset({400, 404, 413, 414, 431})  # refusals that others may not get
 FASTEST_PER_SECOND = 10.0
 SLOWEST_PER_SECOND = 0.5
 CALM_READS = 50  # so many reads without a refusal win a step of pace back
@@ -44,13 +47,16 @@ class Pace:
         self._pause = pause
         self._next_at = 0.0
         self._calm = 0
+        self._lock = threading.Lock()
 
     def acquire(self, kind: Kind, tokens: int) -> None:
-        """Wait for the next turn."""
-        now = time.monotonic()
-        if self._next_at > now:
-            self._pause(self._next_at - now)
-        self._next_at = max(now, self._next_at) + 1 / self.per_second
+        """Wait for the next turn; each of several threads gets one of its own."""
+        with self._lock:
+            now = time.monotonic()
+            wait = self._next_at - now
+            self._next_at = max(now, self._next_at) + 1 / self.per_second
+        if wait > 0:
+            self._pause(wait)
 
     def slow_down(self) -> None:
         """Halve the pace: the exchange has refused for speed."""
@@ -63,6 +69,13 @@ class Pace:
         if self._calm >= CALM_READS:
             self._calm = 0
             self.per_second = min(FASTEST_PER_SECOND, self.per_second + 1)
+
+
+class MarketsReader(Protocol):
+    """What is asked of the exchange's REST client to describe markets."""
+
+    def markets(self, *, tickers: Sequence[str]) -> Page[MarketBody]:
+        """Return those of the named markets that there are."""
 
 
 class RestSource:
@@ -143,15 +156,36 @@ def books_reader(environment: str, pace: Pace) -> RestClient:
     return RestClient(exchange.rest_url, budget=pace, hosts=exchange.hosts, timeout=(3.0, 5.0), read_attempts=1)
 
 
-def ask_market(environment: str, ticker: str) -> Listing | None:
-    """Ask the exchange for one market, None where there is none. Raises KalshiError."""
+def ask_markets(reader: MarketsReader, pace: Pace, tickers: Sequence[str]) -> dict[str, Listing | None]:
+    """Ask the exchange for these markets: None where there is none; those whose answer cannot be used are left out.
+
+    One call a hundred; what one ticker spoils is found by halves. A refusal for speed slows `pace` down, and ends the
+    asking like any failure: what was not asked for yet is left out too.
+    """
+    found: dict[str, Listing | None] = {}
     try:
-        with RestClient(settings.EXCHANGES[environment].rest_url) as client:
-            return listed(client.market(ticker))
-    except Rejected as exc:
-        if exc.status == 404:
-            return None
-        raise
+        for start in range(0, len(tickers), MARKETS_A_CALL):
+            _ask_into(found, reader, tickers[start : start + MARKETS_A_CALL])
+            pace.note_answer()
+    except KalshiError as exc:
+        if isinstance(exc, RateLimited):
+            pace.slow_down()
+        logger.warning("markets could not be asked for: %s", type(exc).__name__)
+    return found
+
+
+def _ask_into(found: dict[str, Listing | None], reader: MarketsReader, tickers: Sequence[str]) -> None:
+    try:
+        page = reader.markets(tickers=tickers)
+    except (Rejected, BadMessage) as exc:
+        if isinstance(exc, Rejected) and exc.status not in OF_THESE_TICKERS:
+            raise
+        middle = len(tickers) // 2
+        for half in (tickers[:middle], tickers[middle:]) if middle else ():
+            _ask_into(found, reader, half)
+        return
+    found |= dict.fromkeys(tickers)
+    found |= {market.ticker: listed(market) for market in page.items if market.ticker in found}
 
 
 def listed(market: MarketBody) -> Listing:

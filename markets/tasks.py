@@ -39,21 +39,6 @@ def sync_catalogue(environment: str) -> None:
 
 
 @shared_task(ignore_result=True)  # type: ignore[untyped-decorator]
-def sweep_closed(environment: str) -> None:
-    """Ask for markets whose clock ran out since the last sync."""
-    close_old_connections()
-    if not sync.claim(environment):
-        return
-    try:
-        with open_source(environment) as source:
-            sync.Sync(environment, source).sweep()
-    except KalshiError as exc:
-        logger.warning("sweep of %s not complete: %s", environment, exc)
-    finally:
-        sync.release(environment)
-
-
-@shared_task(ignore_result=True)  # type: ignore[untyped-decorator]
 def beat_alive() -> None:
     """Leave the schedule's sign of life: whoever sent this was alive a moment ago."""
     leave_sign("beat")

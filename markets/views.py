@@ -14,7 +14,7 @@ from django.views.decorators.http import require_safe
 
 from markets.glance import Glance, NothingSeen
 from markets.hub import get_hub
-from markets.lookback import look
+from markets.lookback import TooMany, look
 from markets.models import CatalogueClaim, CatalogueRun, Market, MarketQuerySet
 from markets.reels import KEPT_MS
 
@@ -77,7 +77,7 @@ async def trades(request: HttpRequest, environment: str, ticker: str) -> HttpRes
 async def lookback(request: HttpRequest, environment: str, ticker: str) -> HttpResponse:
     """Answer with a market's book `from` a time and what came after, `to` a time, as JSON; both in ms since 1970.
 
-    400 for a stretch that is none or too long, 404 where nothing is known of it.
+    400 for a stretch that is none or too long, 404 where nothing is known of it, 503 while too many look back.
     """
     check_environment(environment)
     try:
@@ -86,10 +86,13 @@ async def lookback(request: HttpRequest, environment: str, ticker: str) -> HttpR
         return _refuse(400, "BAD_TIME", "Say from when to when, in milliseconds since 1970.")
     if not 0 <= to_ms - from_ms <= KEPT_MS or not 0 < from_ms < 1 << 53:
         return _refuse(400, "BAD_TIME", "At most fifteen minutes at once, the earlier time first.")
-    found = await look(get_hub(), environment, ticker=ticker, from_ms=from_ms, to_ms=to_ms)
-    if not found["covered"]:
+    try:
+        found = await look(get_hub(), environment, ticker=ticker, from_ms=from_ms, to_ms=to_ms)
+    except TooMany:
+        return _refuse(503, "TOO_MANY", "Many look back at this moment: try again in a few seconds.")
+    if found is None:
         return _refuse(404, "NO_LOOKBACK", "Nobody watched this market then, or it is too long ago.")
-    return JsonResponse(found)
+    return HttpResponse(found, content_type="application/json")
 
 
 def check_environment(environment: str) -> None:

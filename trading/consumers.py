@@ -27,7 +27,7 @@ from markets.events import Ack
 from markets.lines import Line, supervise
 from markets.sockets import LOGGED_OUT, TOO_SLOW, Allowance, LiveSocket
 from trading import events, permissions, sessions
-from trading.events import BeatFrame, Frame
+from trading.events import BeatFrame, Frame, PulseFrame
 from trading.models import DESK_GROUP, Membership
 from trading.permissions import Permission
 
@@ -50,7 +50,7 @@ DeskOp = After | Ack
 _decoder = msgspec.json.Decoder(DeskOp)
 
 
-def encode(frames: Sequence[Frame]) -> str:
+def encode(frames: Sequence[Frame | PulseFrame]) -> str:
     """Return frames as they stand in a browser's array; in ASCII, so that its characters are the bytes it counts."""
     return ",".join(json.dumps(frame, separators=(",", ":")) for frame in frames)
 
@@ -232,10 +232,14 @@ class Desk:
     async def _beat(self) -> None:
         while True:
             await asyncio.sleep(BEAT_SECONDS)
-            for team_id in self.current & set(self.told):  # where the database does not answer, nothing is current
-                self._put(team_id, encode([_beat_frame(self.told[team_id])]))
+            for team_id, number in list(self.told.items()):
+                # Where the database does not answer, nothing is current; but a page that hears nothing dials again.
+                self._put(team_id, encode([_beat_frame(number) if team_id in self.current else _PULSE]))
             self.current.clear()
             self._stirred.set()  # whatever the layer lost is found now
+
+
+_PULSE: PulseFrame = {"t": "pulse"}
 
 
 def _beat_frame(number: int) -> BeatFrame:

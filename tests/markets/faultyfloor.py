@@ -29,11 +29,12 @@ from tests.markets.pagebook import PageBook
 from tests.markets.stories import LooseLine, run
 from tests.markets.tapedexchange import Exchange
 from tests.markets.units import Place, count_units, mark, price_units
-from tests.markets.weather import ALL, RARE, STORMS, WAYS, Weather
+from tests.markets.weather import ANEW, RARE, STORMS, WAYS, Weather
 
 TICK_MS = 10
 LOOK_MS = 250
 SILENT_MS = 2_500  # without a beat, and a page says DOWN by itself
+SURELY_BACK = 2  # numbers
 LATE_MS = 3_000  # a relay that is gone is noticed as late as that
 
 BOOKS_ALONE: tuple[Channel, ...] = ("orderbook_delta",)
@@ -92,7 +93,7 @@ class Floor:
         self._storm_at = self.now.mono + weather.every_ms
         self._healed_at = self.now.mono + self.weather.healing_ms
         self._due: dict[str, list[str]] = {"upstream": [], "layer": [], "relay": []}
-        self._shower = self.dice.randrange(len(ALL))
+        self._shower = self.dice.randrange(len(weather.kinds))
         self._sent: deque[bytes] = deque(maxlen=30)
         self._late_message: tuple[str, dict[str, Any]] | None = None
         self._down_until = self._stalled_until = self._unknowable_until = 0
@@ -136,6 +137,8 @@ class Floor:
         """Let everything heal: ten seconds without a fault."""
         self._storm_at = self.now.mono + 1_000_000_000
         self._due = {"upstream": [], "layer": [], "relay": []}
+        if self._is_tail_lost:
+            self._disconnect(0)  # nothing follows on this connection that could show what was lost
         self.pass_time(self.now.mono + 10_000)
         return self
 
@@ -260,7 +263,9 @@ class Floor:
         return json.dumps(frame | {"msg": frame["msg"] | told}).encode()
 
     def _broken(self, fault: str, raw: bytes) -> list[bytes]:
-        if fault == "sid ended":
+        if fault == ANEW:
+            self._count_anew()
+        elif fault == "sid ended":
             self.exchange.end_sid()
         elif fault == "reconnect":
             self._disconnect(self.dice.choice([0, 50, 700, 2_000]))
@@ -270,6 +275,13 @@ class Floor:
             self._healed_at = max(self._healed_at, self._stalled_until + self.weather.healing_ms)
             self._unknowable_until = max(self._unknowable_until, self._stalled_until)
         return [raw]
+
+    def _count_anew(self) -> None:
+        """Have the exchange count from a number well behind; one that hides a loss just before, nobody can see."""
+        numbers = self.session._numbers.get(self.exchange.sid) if self.session is not None else None
+        after = self.dice.choice([0, 0, 3, 40])
+        if numbers is not None and after + SURELY_BACK < numbers.expected:
+            self.exchange.count_anew(after)
 
     def _connect(self) -> None:
         self._connection += 1
@@ -359,9 +371,9 @@ class Floor:
     def _begin_storm(self) -> None:
         self._storm_at = self.now.mono + self.weather.every_ms
         if self.weather.is_storm:
-            wanted = [fault for fault in ALL for _ in range(RARE.get(fault, 10))]
+            wanted = [fault for fault in self.weather.kinds for _ in range(RARE.get(fault, 10))]
         else:
-            wanted = [ALL[self._shower % len(ALL)]]
+            wanted = [self.weather.kinds[self._shower % len(self.weather.kinds)]]
             self._shower += 1
         self.dice.shuffle(wanted)
         for way, kinds in WAYS.items():

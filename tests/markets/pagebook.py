@@ -25,11 +25,11 @@ class PageBook:
             return self._replace(frame)
         if frame["t"] not in {"delta", "state"}:
             return "ignored"
-        if frame["e"] == self.epoch and frame["n"] <= self.number:
+        is_ours = self.is_whole and frame["e"] == self.epoch
+        if is_ours and frame["n"] == self.number:
             return "old"
-        if not self.is_whole or frame["e"] != self.epoch or frame["n"] != self.number + 1:
-            self.is_whole = False
-            return "hole"
+        if not is_ours or frame["n"] != self.number + 1:
+            return self._doubt()
         self.number = frame["n"]
         if frame["t"] == "state":
             self.state, self.why = frame["state"], frame["why"]
@@ -48,11 +48,15 @@ class PageBook:
         return self.state if self.is_whole else "RESYNC"
 
     def _replace(self, frame: dict[str, Any]) -> str:
-        if frame["e"] == self.epoch and frame["n"] < self.number:
-            return "old"
+        if self.is_whole and frame["e"] == self.epoch and frame["n"] < self.number:
+            return self._doubt()
         self.bids = dict(frame["bids"])
         self.asks = dict(frame["asks"])
         self.epoch, self.number, self.up = frame["e"], frame["n"], frame["up"]
         self.state, self.why = frame["state"], frame["why"]
         self.is_whole = True
         return "applied"
+
+    def _doubt(self) -> str:
+        self.is_whole = False
+        return "hole"

@@ -43,6 +43,10 @@ class Exchange:
         self._say({"type": "error", "sid": self.sid, "seq": self._next(), "msg": {"code": 25, "msg": "overflow"}})
         self.subscribed = None
 
+    def count_anew(self, after: int) -> None:
+        """Number the frames of the same subscription anew."""
+        self._seq = after
+
     def obey(self, command: dict[str, Any]) -> None:
         """Answer one command of the session."""
         number, verb = command["id"], command["cmd"]

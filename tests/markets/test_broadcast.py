@@ -190,6 +190,19 @@ def test_a_refusal_goes_to_those_who_want_the_market(told: Told) -> None:
     assert json.loads(messages["one"]["frames"][0][3])["code"] == "UNKNOWN_MARKET"
 
 
+def test_who_asks_for_a_refused_market_is_refused_again_until_it_is_there(told: Told) -> None:
+    told.wish("one", books=("X",))
+    told.broadcast.refuse("X", "UNKNOWN_MARKET", "The exchange has no market of this ticker.")
+    told.tick()
+    told.hear("relay.ask", "one", tickers=["X"])
+    assert kinds(told.tick()["one"]) == [("error", "X")]
+
+    told.broadcast.forget_refusal("X")
+    told.hear("relay.ask", "one", tickers=["X"])
+
+    assert told.tick() == {}
+
+
 def test_tops_are_told_at_most_a_few_times_a_second_and_only_when_they_differ(told: Told) -> None:
     told.wish("one", tops=("A",))
     told.tick()

@@ -19,7 +19,7 @@ from django.test import Client
 from kalshiweb.asgi import application
 from markets import sockets
 from markets.audience import Browser
-from markets.consumers import MARKETS_PER_SOCKET, BookConsumer
+from markets.consumers import BAD_TICKERS_TOLD, MARKETS_PER_SOCKET, BookConsumer
 from markets.events import encode
 from markets.hub import get_hub, stop_hub
 from markets.sockets import BURST, LOGGED_OUT, MESSAGE_BYTES, TOO_MUCH, TOO_SLOW
@@ -95,9 +95,30 @@ async def refused(socket: Socket) -> bool:
     return not is_taken
 
 
-async def test_nobody_without_a_log_in_gets_a_socket() -> None:
-    assert await refused(make())
-    assert await refused(make(f"{settings.SESSION_COOKIE_NAME}=made-up"))
+async def turned_away(socket: Socket) -> int:
+    """Return the code with which a socket is closed that is taken to be told so; it has heard nothing else."""
+    is_taken, _ = await socket.connect(timeout=5)
+    assert is_taken
+    output = await socket.receive_output(timeout=5)
+    await socket.say(op="watch", env="sandbox", books=["A"])
+    assert await socket.receive_nothing(timeout=0.2)
+    assert get_hub().audience.books == {}
+    await socket.disconnect()
+    code: int = output["code"]
+    return code
+
+
+@pytest.mark.parametrize("cookie", ["", f"{settings.SESSION_COOKIE_NAME}=made-up"])
+async def test_nobody_without_a_log_in_hears_more_than_that(cookie: str) -> None:
+    assert await turned_away(make(cookie)) == LOGGED_OUT
+    await stop_hub()
+
+
+async def test_a_log_in_that_ended_while_the_page_was_away_is_told_apart_from_a_lost_network(cookie: str) -> None:
+    await Session.objects.all().adelete()
+
+    assert await turned_away(make(cookie)) == LOGGED_OUT
+    await stop_hub()
 
 
 @pytest.mark.parametrize("origin", ["https://localhost:8000", "http://localhost:9000", "http://evil.example", "null"])
@@ -105,10 +126,16 @@ async def test_a_page_of_another_origin_gets_no_socket(cookie: str, origin: str)
     assert await refused(make(cookie, origin))
 
 
-async def test_a_person_who_is_locked_out_gets_no_socket(cookie: str) -> None:
+@pytest.mark.parametrize("origin", ["https://localhost:8000", "null"])
+async def test_a_page_of_another_origin_is_not_even_told_that_nobody_is_logged_in(origin: str) -> None:
+    assert await refused(make("", origin))
+
+
+async def test_a_person_who_is_locked_out_hears_nothing(cookie: str) -> None:
     await User.objects.filter(username="alice").aupdate(is_active=False)
 
-    assert await refused(make(cookie))
+    assert await turned_away(make(cookie)) == LOGGED_OUT
+    await stop_hub()
 
 
 async def test_what_is_watched_arrives_and_what_is_taken_off_does_not(connect: Any, cookie: str) -> None:
@@ -167,6 +194,46 @@ async def test_a_message_that_makes_no_sense_is_refused_and_the_socket_stays(
     assert (await socket.hear("error"))["code"] == code
     await socket.say(op="watch", env="sandbox", books=["A"])
     assert (await socket.hear("beat"))["env"] == "sandbox"
+
+
+async def errors(socket: Socket, count: int) -> Frames:
+    """Return the next refusals, however many of them come in one text."""
+    found: Frames = []
+    while len(found) < count:
+        found += [frame for frame in json.loads(await socket.receive_from(timeout=5)) if frame["t"] == "error"]
+    return found
+
+
+async def test_one_bad_ticker_of_a_watch_is_refused_and_the_rest_is_served(connect: Any, cookie: str) -> None:
+    longest = "K" * 200
+    socket = await connect(cookie)
+    await socket.say(op="watch", env="sandbox", books=["A", "../B", longest], tops=["C", "D E", "K" * 201])
+
+    refused = await errors(socket, 3)
+
+    assert [(frame["code"], frame["env"], frame.get("m")) for frame in refused] == [
+        ("BAD_TICKER", "sandbox", "../B"),
+        ("BAD_TICKER", "sandbox", "D E"),
+        ("BAD_TICKER", "sandbox", None),
+    ]
+    assert get_hub().audience.wish("sandbox") == (["A", longest], ["C"])
+
+
+async def test_a_refused_ticker_is_named_in_ascii_so_that_bytes_are_counted_alike(connect: Any, cookie: str) -> None:
+    socket = await connect(cookie)
+    await socket.say(op="unwatch", env="sandbox", books=["Zürich"])
+
+    assert (await socket.hear("error"))["m"] == "Z?rich"
+
+
+async def test_a_message_of_nothing_but_bad_tickers_is_not_answered_without_end(connect: Any, cookie: str) -> None:
+    socket = await connect(cookie)
+    await socket.say(op="watch", env="sandbox", books=[f"!{number}" for number in range(BAD_TICKERS_TOLD + 50)])
+    await socket.say(op="snapshot", env="sandbox", m="A")
+
+    codes = [frame["code"] for frame in await errors(socket, BAD_TICKERS_TOLD + 1)]
+
+    assert codes == ["BAD_TICKER"] * BAD_TICKERS_TOLD + ["NOT_WATCHED"]
 
 
 async def test_bytes_are_no_message(connect: Any, cookie: str) -> None:

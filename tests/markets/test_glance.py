@@ -91,3 +91,11 @@ async def test_a_refusal_is_passed_on(hub: Hub) -> None:
 async def test_patience_has_an_end(hub: Hub) -> None:
     with Glance(hub, "sandbox", "A", patience_seconds=0.01) as glance, pytest.raises(NothingSeen, match="try again"):
         await glance.book()
+
+
+@pytest.mark.parametrize("ticker", ["A,B", "A B", "../A", "K" * 201])
+async def test_what_is_no_ticker_is_not_watched(hub: Hub, ticker: str) -> None:
+    with pytest.raises(NothingSeen, match="not a market's ticker"):
+        Glance(hub, "sandbox", ticker)
+
+    assert hub.audience.browsers == set()

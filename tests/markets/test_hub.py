@@ -291,6 +291,60 @@ async def test_a_refusal_ends_the_wait(hub: Hub, line: Said, time: Time) -> None
     assert line.take("relay.ask") == []
 
 
+async def test_a_market_that_appears_after_a_refusal_reaches_those_who_were_refused(hub: Hub, line: Said) -> None:
+    viewer = watching(hub)
+    hub.receive(tick(("error", "A", 0, encode({"t": "error", "n": 0, "code": "UNKNOWN_MARKET"}))))
+    await hub.announce("sandbox")
+    assert [wish["books"] for wish in line.take("relay.wish")] == [["A"]], "it is wanted all the same"
+    viewer.frames()
+
+    hub.receive(tick(frame("book", 1)))
+    hub.receive(tick(frame("delta", 2)))
+
+    assert kinds(viewer) == [("book", 1), ("delta", 2)]
+
+
+async def test_who_comes_after_a_refusal_has_the_relay_asked_and_is_refused_too(hub: Hub, line: Said) -> None:
+    refusal = tick(("error", "A", 0, encode({"t": "error", "n": 0, "code": "UNKNOWN_MARKET"})))
+    watching(hub)
+    hub.receive(refusal)
+    await hub.announce("sandbox")
+    line.take("relay.ask")
+
+    late = watching(hub)
+    await hub.announce("sandbox")
+    assert [message["tickers"] for message in line.take("relay.ask")] == [["A"]]
+    hub.receive(refusal)
+
+    assert kinds(late) == [("error", 0)]
+
+
+async def test_a_market_that_has_appeared_unheard_is_asked_for(hub: Hub, line: Said) -> None:
+    viewer = watching(hub)
+    hub.receive(tick(("error", "A", 0, encode({"t": "error", "n": 0, "code": "UNKNOWN_MARKET"}))))
+    viewer.frames()
+
+    hub.receive(tick(feed="live", numbers={"A": 1}))
+    await hub.announce("sandbox")
+
+    assert [message["tickers"] for message in line.take("relay.ask")] == [["A"]]
+    hub.receive(tick(frame("snap", 1)))
+    assert kinds(viewer) == [("book", 1)]
+
+
+async def test_who_came_after_a_refusal_waits_no_longer_than_the_first(hub: Hub, line: Said, time: Time) -> None:
+    refusal = tick(("error", "A", 0, encode({"t": "error", "n": 0, "code": "UNKNOWN_MARKET"})))
+    first, second = watching(hub), watching(hub)
+    hub.receive(refusal)
+    hub.leave(first)
+    time.now += 10 * ASK_AGAIN_MS
+    await hub.announce("sandbox")
+    assert line.take("relay.ask") == []
+
+    hub.leave(second)
+    assert hub.audience.wish("sandbox") == ([], [])
+
+
 async def test_the_wish_is_said_on_change_and_again_while_somebody_looks(hub: Hub, line: Said, time: Time) -> None:
     viewer = watching(hub, "B", "A")
     await hub.announce("sandbox")

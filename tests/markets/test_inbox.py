@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from typing import Any
 
 import pytest
 
 from markets import inbox
 from markets.inbox import DRAIN_MOST, Inbox
+from markets.intake import Polling
+from markets.kalshi import feed
+from markets.kalshi.messages import BookDelta, Lifecycle
 
 
 class Taken:
     """What the loop took, and how often more came than could be taken."""
 
     def __init__(self) -> None:
-        self.events: list[int] = []
+        self.events: list[Any] = []
         self.overruns = 0
         self.is_all = asyncio.Event()
 
-    def take(self, event: int) -> None:
+    def take(self, event: Any) -> None:
         self.events.append(event)
-        if event < 0:
+        if event == -1:
             self.is_all.set()
 
     def overrun(self) -> None:
@@ -86,11 +90,49 @@ async def test_more_than_can_be_taken_is_thrown_away_and_said(
     box: Inbox, taken: Taken, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(inbox, "QUEUE_MOST", 3)
-    for number in range(4):
-        box.post(number)
+    for seq in range(4):
+        box.post(delta(seq))
     await asyncio.sleep(0)
 
     assert (taken.events, taken.overruns) == ([], 1)
+
+
+def delta(seq: int) -> feed.DeltaReceived:
+    return feed.DeltaReceived(BookDelta("A", True, 4800, 100, None, None, 1, seq), 1)
+
+
+async def test_what_is_said_of_the_way_upstream_and_of_markets_is_never_thrown_away(
+    box: Inbox, taken: Taken, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inbox, "QUEUE_MOST", 3)
+    said: list[Any] = [
+        feed.Connected(1),
+        feed.BooksStale(("A",), "a message was lost"),
+        feed.SubscriptionRefused(("B",), "no such market"),
+        feed.LifecycleReceived(Lifecycle("A", "deactivated"), 1),
+        feed.Stalled(),
+        feed.Resumed(),
+        feed.Disconnected("reset", None),
+        Polling(1, "no key"),
+    ]
+    for seq, event in enumerate(said):
+        box.post(delta(seq))
+        box.post(event)
+    await asyncio.sleep(0)
+
+    assert (taken.events, taken.overruns) == (said, 1)
+
+
+async def test_books_are_doubted_before_what_was_kept_is_taken(
+    box: Inbox, taken: Taken, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inbox, "QUEUE_MOST", 1)
+    monkeypatch.setattr(box, "_overrun", lambda: taken.events.append("doubted"))
+    box.post(delta(1))
+    box.post(feed.Connected(2))
+    await asyncio.sleep(0)
+
+    assert taken.events == ["doubted", feed.Connected(2)]
 
 
 def test_a_loop_that_has_ended_closes_the_inbox() -> None:

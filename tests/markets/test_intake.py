@@ -7,60 +7,21 @@ from typing import Any
 
 import pytest
 
+from markets import intake
 from markets.book import bands_of
 from markets.events import FeedState
-from markets.intake import (
-    CALM_MS,
-    FEED_REPAIRS_MS,
-    FIRST_SNAPSHOT_MS,
-    OVER_ATTEMPTS,
-    OWN_WATCH_MS,
-    REPAIR_FIRST_MS,
-    REPAIR_MOST_MS,
-    Intake,
-)
+from markets.intake import FEED_REPAIRS_MS, FIRST_SNAPSHOT_MS, OVER_ATTEMPTS, OWN_WATCH_MS
 from markets.kalshi import feed
-from markets.kalshi.messages import BookDelta, Lifecycle, TradeTick
-from markets.livebook import CROSSED_MS, Listing, LiveBook, Moment
-from tests.markets.playedfeed import PlayedFeed
-
-CENTS = ((0, 10_000, 100),)
-START = 1_000_000
-
-
-class Feeding:
-    """An intake, the feed that a test plays to it, and the time."""
-
-    def __init__(self) -> None:
-        self.now = Moment(START, 2_000_000)
-        self.intake = Intake("sandbox", "e1")
-        self.feed = PlayedFeed(lambda event: self.intake.take(event, self.now))
-
-    def wait(self, ms: int) -> None:
-        self.now = Moment(self.now.mono + ms, self.now.wall + ms)
-
-    def state(self, ticker: str = "A") -> tuple[str, str]:
-        live = self.intake.books[ticker]
-        return tuple(live.label(self.now, self.intake.upstream))  # type: ignore[return-value]
-
-    def repairs(self) -> list[str]:
-        return self.intake.repairs(self.now)
-
-    @property
-    def a(self) -> LiveBook:
-        return self.intake.books["A"]
+from markets.kalshi.messages import BookDelta, TradeTick
+from markets.livebook import CROSSED_MS, Listing, Moment
+from markets.repairs import CALM_MS, REPAIR_FIRST_MS, REPAIR_MOST_MS
+from tests.markets.feeding import START, Feeding, lifecycle, trade_event, two_books
 
 
 @pytest.fixture
 def fed() -> Feeding:
     """Two markets, connected, each with its first snapshot."""
-    fed = Feeding()
-    fed.intake.add(Listing("A", bands=CENTS), fed.now)
-    fed.intake.add(Listing("B"), fed.now)
-    fed.feed.connect()
-    fed.feed.snapshot("A", {4800: 100}, {5200: 300})
-    fed.feed.snapshot("B", {1000: 5}, {})
-    return fed
+    return two_books()
 
 
 def test_nothing_is_live_before_there_is_a_connection() -> None:
@@ -125,7 +86,7 @@ def test_a_price_off_the_grid_has_the_market_described_again(fed: Feeding) -> No
     fed.feed.delta("A", True, 4850, 1)
 
     assert fed.state()[0] == "STALE"
-    assert fed.intake.off_grid == {"A"}
+    assert fed.intake.descriptions_due(fed.now) == ["A"]
     assert fed.intake.counts["off_grid"] == 1
 
 
@@ -262,10 +223,6 @@ def test_a_trade_is_remembered_once(fed: Feeding) -> None:
     assert fed.intake.heard_at == START
 
 
-def lifecycle(event_type: str, **fields: Any) -> feed.LifecycleReceived:
-    return feed.LifecycleReceived(Lifecycle("A", event_type, **fields), 1)
-
-
 @pytest.mark.parametrize(
     ("event_type", "state"),
     [
@@ -357,3 +314,96 @@ def test_a_book_that_is_distrusted_is_stale_and_asked_for_at_once(fed: Feeding) 
     assert fed.state() == ("STALE", "REST shows another")
     assert fed.state("B")[0] == "LIVE"
     assert fed.repairs() == ["A"]
+
+
+# --- numbers -------------------------------------------------------------------------------------
+
+
+def test_a_market_that_is_followed_again_goes_on_from_the_numbers_that_it_had(fed: Feeding) -> None:
+    fed.feed.say(trade_event("t1"))
+    assert [(frame["t"], frame.get("n"), frame.get("k")) for frame in fed.tell()] == [
+        ("trade", None, 1),
+        ("book", 1, 1),
+    ]
+    fed.intake.remove("A")
+
+    fed.intake.add(Listing("A"), fed.now)
+    [book] = fed.tell()
+    assert (book["t"], book["e"], book["n"], book["k"], book["state"]) == ("book", "e1", 2, 1, "RESYNC")
+    fed.feed.say(trade_event("t2"))
+    assert [(frame["t"], frame["k"]) for frame in fed.tell()] == [("trade", 2)]
+
+
+def test_numbers_begin_anew_with_an_epoch_whoever_was_followed_before(fed: Feeding) -> None:
+    fed.tell()
+    fed.intake.remove("A")
+    fed.intake.begin_epoch("e2")
+
+    fed.intake.add(Listing("A"), fed.now)
+
+    assert [(frame["e"], frame["n"]) for frame in fed.tell()] == [("e2", 1)]
+
+
+def test_numbers_that_are_no_longer_remembered_are_not_given_again(
+    fed: Feeding, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(intake, "COUNTED_KEPT", 1)
+    fed.feed.say(trade_event("t1"))
+    fed.tell()
+    fed.feed.say(feed.Stalled())
+    fed.tell()
+    assert (fed.a.number, fed.a.trade_number) == (2, 1)
+    for ticker in ("A", "B"):
+        fed.intake.remove(ticker)
+
+    again = fed.intake.add(Listing("A"), fed.now)
+    new = fed.intake.add(Listing("NEW"), fed.now)
+
+    assert [(live.number, live.trade_number) for live in (again, new)] == [(2, 1), (2, 1)]
+
+
+# --- the clock -----------------------------------------------------------------------------------
+
+
+def test_a_quiet_market_is_told_as_closed_when_the_clock_closes_it(fed: Feeding) -> None:
+    fed.describe("active", close_ms=fed.now.wall + 1_000)
+    fed.tell()
+    fed.intake.dirty.clear()
+    fed.wait(999)
+    fed.intake.look(fed.now)
+    assert fed.intake.dirty == set()
+
+    fed.wait(1)
+    fed.intake.look(fed.now)
+
+    assert fed.intake.dirty == {"A"}
+    assert [(frame["t"], frame["state"]) for frame in fed.tell()] == [("state", "CLOSED")]
+    fed.intake.dirty.clear()
+    fed.intake.look(fed.now)
+    assert fed.intake.dirty == set(), "told once"
+
+
+def test_a_clock_that_is_put_back_opens_it_again(fed: Feeding) -> None:
+    fed.describe("active", close_ms=fed.now.wall)
+    fed.tell()
+    fed.intake.dirty.clear()
+    fed.now = Moment(fed.now.mono, fed.now.wall - 1)
+
+    fed.intake.look(fed.now)
+
+    assert fed.intake.dirty == {"A"}
+    assert [(frame["t"], frame["state"]) for frame in fed.tell()] == [("state", "LIVE")]
+
+
+# --- ages ----------------------------------------------------------------------------------------
+
+
+def test_trades_make_no_book_young_that_is_in_doubt(fed: Feeding) -> None:
+    fed.wait(100)
+    fed.feed.say(trade_event("t1"))
+    assert fed.a.heard_at == fed.now.mono
+    fed.feed.gap(["A"])
+    fed.wait(5_000)
+    fed.feed.say(trade_event("t2"))
+
+    assert fed.now.mono - (fed.a.heard_at or 0) == 5_000

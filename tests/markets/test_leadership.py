@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+from typing import Any
+
 import pytest
 from redis.asyncio import Redis
 
@@ -142,3 +146,23 @@ async def test_where_there_is_one_process_it_holds_from_the_first_question() -> 
     assert not sole.is_held
     await sole.renew()
     assert sole.fence > first
+
+
+class SwallowingStore:
+    """Answers although it was cancelled, as the store's client does on Python 3.11 if the answer is there just then."""
+
+    async def eval(self, *args: Any) -> int:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        return 5
+
+
+async def test_a_renewal_that_is_cancelled_ends_even_if_the_store_has_answered_just_then() -> None:
+    lease: Any = Leadership(SwallowingStore(), "sandbox")  # type: ignore[arg-type]
+    renewing = asyncio.create_task(lease.renew())
+    await asyncio.sleep(0)
+
+    renewing.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await renewing

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -35,13 +36,14 @@ class Exchange:
 
     def __init__(self, **listings: Listing | None) -> None:
         self.listings = listings
-        self.asked: list[str] = []
+        self.asked: list[list[str]] = []
+        self.is_away = False
 
-    def __call__(self, ticker: str) -> Listing | None:
-        self.asked.append(ticker)
-        if ticker not in self.listings:
+    def __call__(self, tickers: Sequence[str]) -> dict[str, Listing | None]:
+        self.asked.append(list(tickers))
+        if self.is_away:
             raise OSError("away")
-        return self.listings[ticker]
+        return {ticker: self.listings[ticker] for ticker in tickers if ticker in self.listings}
 
 
 def test_a_row_of_the_catalogue_is_enough() -> None:
@@ -69,12 +71,23 @@ def test_a_row_of_another_environment_is_none_of_ours() -> None:
     assert Lookup("sandbox")(["A"]) == {"A": None}
 
 
-def test_what_the_catalogue_lacks_is_asked_for_and_what_cannot_be_asked_is_left_out() -> None:
+def test_what_the_catalogue_lacks_is_left_out_and_the_exchange_is_not_asked_unless_told_so() -> None:
+    save("A")
     exchange = Exchange(NEW=Listing("NEW"), NONE=None)
+    look_up = Lookup("sandbox", exchange)
 
-    found = Lookup("sandbox", exchange)(["NEW", "NONE", "AWAY"])
+    assert set(look_up(["A", "NEW", "NONE", "AWAY"])) == {"A"}
+    assert exchange.asked == []
+    assert look_up(["NEW", "NONE", "AWAY"], fresh=True) == {"NEW": Listing("NEW"), "NONE": None}
+    assert exchange.asked == [["NEW", "NONE", "AWAY"]], "one question for all"
 
-    assert found == {"NEW": Listing("NEW"), "NONE": None}
+
+def test_an_exchange_that_is_away_leaves_out_what_the_catalogue_lacks() -> None:
+    save("A")
+    exchange = Exchange()
+    exchange.is_away = True
+
+    assert set(Lookup("sandbox", exchange)(["A", "NEW"], fresh=True)) == {"A"}
 
 
 def test_a_fresh_look_asks_the_exchange_and_keeps_what_only_the_catalogue_knows() -> None:

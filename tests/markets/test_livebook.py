@@ -214,6 +214,22 @@ def test_trades_are_told_one_by_one_and_remembered(live: LiveBook) -> None:
     assert [frame["k"] for frame in json.loads(f"[{encoded}]")] == [2, 3]
 
 
+def test_a_new_epoch_tells_the_remembered_trades_under_its_own_name(live: LiveBook) -> None:
+    live.trade(5200, 1, "yes", 77, "told", at(1))
+    live.take(at(1), LIVE)
+    live.trade(5300, 2, "no", 78, "not told yet", at(2))
+
+    live.begin_epoch("e2")
+
+    trade, book = frames(live.take(at(3), LIVE))
+    assert (trade["t"], trade["e"], trade["k"], book["k"]) == ("trade", "e2", 2, 2)
+    past = json.loads(f"[{live.past_trades(0)[3]}]")
+    assert [(frame["e"], frame["k"], frame["p"], frame["c"], frame["side"], frame["ts"]) for frame in past] == [
+        ("e2", 1, 5200, 1, "yes", 77),
+        ("e2", 2, 5300, 2, "no", 78),
+    ]
+
+
 def test_the_top_is_told_when_it_differs(live: LiveBook) -> None:
     first = live.take_top(at(1000), LIVE)
     assert first is not None
@@ -221,6 +237,7 @@ def test_the_top_is_told_when_it_differs(live: LiveBook) -> None:
         "t": "top",
         "env": "sandbox",
         "m": "A",
+        "e": "e1",
         "bid": 4800,
         "bid_size": 100,
         "ask": 5200,
@@ -228,6 +245,18 @@ def test_the_top_is_told_when_it_differs(live: LiveBook) -> None:
         "last": None,
         "state": "LIVE",
         "ts": None,
+        "at": None,
     }
     assert live.take_top(at(2000), LIVE) is None
     assert live.take_top(at(3000), DOWN) is not None
+
+
+def test_each_reading_of_a_polled_book_is_told_for_its_age(live: LiveBook) -> None:
+    polled = Label("POLLED", "no key")
+    for mono in (2000, 3000):
+        live.snapshot([(4800, 100)], [(5200, 300)], (1, 0, mono, None), None, at(mono))
+        entry = live.take_top(at(mono + 10), polled)
+        assert entry is not None
+        top = json.loads(entry[3])
+        assert (top["state"], top["bid"], top["at"]) == ("POLLED", 4800, at(mono).wall)
+        assert live.take_top(at(mono + 500), polled) is None

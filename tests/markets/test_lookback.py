@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -364,6 +365,26 @@ async def client(db: None) -> AsyncClient:
     return client
 
 
+class SlowReplay:
+    """A replay that ends when it may."""
+
+    def __init__(self) -> None:
+        self.is_begun, self.may_end = threading.Event(), threading.Event()
+
+    def __call__(self, *stretch: Any) -> dict[str, Any]:
+        self.is_begun.set()
+        assert self.may_end.wait(10)
+        return replay(*stretch)
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> Iterator[SlowReplay]:
+    slow = SlowReplay()
+    monkeypatch.setattr(lookback, "replay", slow)
+    yield slow
+    slow.may_end.set()
+
+
 def url(ticker: str = "A", **query: Any) -> str:
     asked = "&".join(f"{name}={value}" for name, value in query.items())
     return f"/x/sandbox/markets/{ticker}/lookback.json?{asked}".replace("since=", "from=").replace("until=", "to=")
@@ -387,6 +408,35 @@ async def test_the_door_tells_the_book_as_it_was(desk: BookRelay, client: AsyncC
         "book": {"at": T + 500, "state": "LIVE", "why": "", "bids": [[4800, 1000]], "asks": [[5200, 300]]},
         "frames": [{"at": T + 1_000, "b": [[4800, 0]], "a": []}],
     }
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_a_long_look_back_does_not_hold_up_the_loop_of_the_web_process(
+    desk: BookRelay, client: AsyncClient, slow: SlowReplay
+) -> None:
+    desk.lookback.reels.setdefault("A", Reel()).whole(T, LIVE, [(4800, 1000)], [])
+    asked = asyncio.create_task(client.get(url(since=T, until=T + 1_000)))
+    await until(slow.is_begun.is_set)
+    slow.may_end.set()
+
+    assert (await asked).status_code == 200
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_only_so_many_look_back_at_once(
+    desk: BookRelay, client: AsyncClient, slow: SlowReplay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.lookback.reels.setdefault("A", Reel()).whole(T, LIVE, [(4800, 1000)], [])
+    monkeypatch.setattr(lookback, "REPLAYS_MOST", 1)
+    asked = asyncio.create_task(client.get(url(since=T, until=T + 1_000)))
+    await until(slow.is_begun.is_set)
+
+    refused = await client.get(url(since=T, until=T + 1_000))
+    slow.may_end.set()
+
+    assert (refused.status_code, json.loads(refused.content)["error"]["code"]) == (503, "TOO_MANY")
+    assert (await asked).status_code == 200
+    assert (await client.get(url(since=T, until=T + 1_000))).status_code == 200
 
 
 @pytest.mark.django_db(transaction=True)

@@ -36,6 +36,8 @@ class Exchange:
         self.asked: list[list[str]] = []
         self.spoiled: dict[str, KalshiError] = {}
         self.fails: KalshiError | None = None
+        self.answers_left: int | None = None  # then it refuses for speed
+        self.broken_at: str | None = None  # no call that names this market is answered
 
     def set(self, ticker: str, bids: dict[int, int], asks: dict[int, int]) -> None:
         self.books[ticker] = OrderBookBody(ticker=ticker, bids=tuple(bids.items()), asks=tuple(asks.items()))
@@ -44,6 +46,12 @@ class Exchange:
         self.asked.append(list(tickers))
         if self.fails is not None:
             raise self.fails
+        if self.broken_at in tickers:
+            raise Unavailable("the exchange answered with HTTP 500")
+        if self.answers_left is not None:
+            if not self.answers_left:
+                raise RateLimited()
+            self.answers_left -= 1
         for ticker in tickers:
             if ticker in self.spoiled:
                 raise self.spoiled[ticker]
@@ -148,6 +156,61 @@ def test_two_hundred_and_one_markets_take_three_calls_of_at_most_a_hundred(world
     assert [len(asked) for asked in world.exchange.asked] == [100, 100, 1]
 
 
+def three_calls(world: World) -> list[str]:
+    """Follow so many markets that a round takes three calls, and return the first market of each."""
+    tickers = [f"M{number:03}" for number in range(300)]
+    for ticker in tickers:
+        world.exchange.set(ticker, {}, {})
+    world.follow(*tickers)
+    return [tickers[0], tickers[100], tickers[200]]
+
+
+def firsts(world: World) -> list[str]:
+    """Return the first market of each call since this was asked last."""
+    found = [asked[0] for asked in world.exchange.asked]
+    world.exchange.asked.clear()
+    return found
+
+
+def test_a_round_that_was_refused_goes_on_where_it_was_refused(world: World) -> None:
+    one, two, three = three_calls(world)
+    rounds = []
+    for _ in range(3):
+        world.exchange.answers_left = 1
+        world.feed.read_once()
+        rounds.append(firsts(world))
+    world.exchange.answers_left = None
+    world.feed.read_once()
+
+    assert rounds == [[one, two], [two, three], [three, one]]
+    assert firsts(world) == [one, two, three]
+    world.feed.read_once()
+    assert firsts(world) == [one, two, three]
+
+
+def test_a_call_that_is_never_answered_does_not_stand_before_the_others_for_good(world: World) -> None:
+    one, two, three = three_calls(world)
+    world.exchange.broken_at = one
+    for _ in range(4):
+        world.feed.read_once()
+
+    assert firsts(world) == [one, two, three, one, one, two, three, one]
+
+
+def test_what_is_unwatched_between_two_rounds_is_not_gone_on_with(world: World) -> None:
+    _, two, _ = three_calls(world)
+    world.exchange.answers_left = 1
+    world.feed.read_once()
+    firsts(world)
+    world.exchange.answers_left = None
+
+    world.feed.unwatch([two])
+    world.feed.read_once()
+
+    assert firsts(world)[0] == "M101"
+    assert all(two not in asked for asked in world.exchange.asked)
+
+
 def test_what_one_market_spoils_costs_no_other(world: World) -> None:
     for ticker in "ABCDE":
         world.exchange.set(ticker, {4800: 100}, {})
@@ -212,6 +275,45 @@ def test_an_exchange_that_does_not_answer_is_stale_after_five_seconds_and_down_a
         states.append(world.label("A")[0])
 
     assert states == ["POLLED", "POLLED", "STALE", "STALE", "STALE", "STALE", "STALE", "DOWN"]
+
+
+def test_a_book_whose_last_reading_is_older_than_fifteen_seconds_is_stale_whatever_else_is_read(world: World) -> None:
+    world.exchange.set("A", {4800: 100}, {})
+    world.exchange.set("B", {4800: 100}, {})
+    world.follow("A", "B")
+    world.feed.read_once()
+    world.feed.unwatch(["A"])
+    world.seconds += 15
+    world.feed.read_once()
+    world.intake.look(world.now)
+    assert (world.label("A")[0], world.label("B")[0]) == ("POLLED", "POLLED")
+
+    world.seconds += 0.001
+    world.intake.look(world.now)
+
+    assert world.label("A") == ("STALE", "it was last read more than 15 seconds ago")
+    assert world.label("B")[0] == "POLLED"
+    assert "A" in world.intake.dirty, "pages are told"
+    for _ in range(4):
+        world.seconds += 2
+        world.feed.read_once()
+        world.intake.repairs(world.now)
+    assert world.label("A")[0] == "STALE"
+    world.feed.watch(["A"])
+    world.feed.read_once()
+    assert world.label("A")[0] == "POLLED"
+
+
+def test_a_streamed_book_of_a_quiet_market_is_live_however_old(world: World) -> None:
+    world.follow("A")
+    world.take(feed.Connected(1))
+    world.take(feed.SnapshotReceived(BookSnapshot("A", ((4800, 900),), (), 1, 1, 77), 1))
+    world.seconds += 20
+    world.take(feed.Alive())
+
+    world.intake.look(world.now)
+
+    assert world.label("A") == ("LIVE", "")
 
 
 def test_an_answer_after_a_silence_is_another_connection(world: World) -> None:

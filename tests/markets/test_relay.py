@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any
 
@@ -12,10 +13,13 @@ from channels.layers import InMemoryChannelLayer
 
 from markets import relay
 from markets.events import relay_group
+from markets.kalshi.feed import LifecycleReceived
+from markets.kalshi.messages import Lifecycle
 from markets.leadership import Leadership, SoleRelay
 from markets.livebook import Listing, Moment
 from markets.pace import USUAL_MS
-from markets.relay import DESCRIBE_AGAIN_MS, UNKNOWN_MS, BookRelay, NoFeed
+from markets.relay import DESCRIBE_AGAIN_MS, BookRelay, NoFeed
+from markets.repairs import READING_LAG_MS
 from markets.tops import Top
 from markets.wishes import LEASE_MS, LINGER_MS
 from tests.kalshiweb.valkeys import RunningValkey
@@ -39,6 +43,9 @@ class World:
         self.feeds: list[PlayedFeed] = []
         self.no_feed: str | None = None
         self.listings: dict[str, Listing | None] = {"A": Listing("A"), "B": Listing("B"), "NONE": None}
+        self.uncatalogued = {"NONE", "NEW"}  # only the exchange can tell of them
+        self.exchange_answers = threading.Event()
+        self.exchange_answers.set()
         self.looked_up: list[tuple[list[str], bool]] = []
         self.written: dict[str, Top] = {}
         self.hub = ""
@@ -63,7 +70,9 @@ class World:
     def _look_up(self, tickers: Iterable[str], *, fresh: bool = False) -> dict[str, Listing | None]:
         wanted = list(tickers)
         self.looked_up.append((wanted, fresh))
-        return {ticker: self.listings[ticker] for ticker in wanted if ticker in self.listings}
+        assert not fresh or self.exchange_answers.wait(10)
+        known = self.listings.keys() - (set() if fresh else self.uncatalogued)
+        return {ticker: self.listings[ticker] for ticker in wanted if ticker in known}
 
     def wait(self, ms: int) -> None:
         self.now = Moment(self.now.mono + ms, self.now.wall + ms)
@@ -105,6 +114,7 @@ async def idle(world: World) -> AsyncIterator[BookRelay]:
 async def follow(one: BookRelay, world: World, *tickers: str) -> None:
     one.receive(world.wish(*tickers))
     await one.follow_wishes()
+    await one.ask_about_markets()
 
 
 @pytest.fixture
@@ -160,12 +170,105 @@ async def test_a_market_that_does_not_exist_is_refused_and_not_asked_for_again_f
     assert (await world.hear("error"))["code"] == "UNKNOWN_MARKET"
     world.looked_up.clear()
 
-    world.wait(UNKNOWN_MS // 10)
+    world.wait(29_999)
     await follow(idle, world, "NONE")
     assert world.looked_up == []
-    world.wait(UNKNOWN_MS)
+    world.wait(1)
     await follow(idle, world, "NONE")
-    assert (["NONE"], False) in world.looked_up
+    assert world.looked_up == [(["NONE"], True)]
+
+
+async def test_a_market_that_appears_comes_to_those_who_were_refused_it(idle: BookRelay, world: World) -> None:
+    await follow(idle, world, "NONE")
+    world.listings["NONE"] = Listing("NONE")
+
+    world.wait(30_000)
+    await follow(idle, world, "NONE")
+    await idle.publish()
+
+    assert (await world.hear("book"))["m"] == "NONE"
+    await until(lambda: ("watch", ["NONE"]) in world.feeds[0].asked)
+
+
+async def test_a_market_that_the_exchange_announces_is_asked_for_at_once_and_until_it_is_shown(
+    idle: BookRelay, world: World
+) -> None:
+    await follow(idle, world, "NONE")
+    world.looked_up.clear()
+    world.wait(1_000)
+
+    idle.take(LifecycleReceived(Lifecycle("NONE", "created"), 1))
+    assert idle._is_asking_due.is_set()
+    await idle.ask_about_markets()
+    assert world.looked_up == [(["NONE"], True)]
+    world.listings["NONE"] = Listing("NONE")
+    world.wait(2_000)
+    await idle.ask_about_markets()
+
+    assert set(idle.intake.books) == {"NONE"}
+
+
+async def test_what_happens_to_a_market_that_nobody_wants_asks_nothing(idle: BookRelay, world: World) -> None:
+    idle.take(LifecycleReceived(Lifecycle("NONE", "created"), 1))
+
+    assert not idle._is_asking_due.is_set()
+
+
+async def test_fifty_unknown_markets_are_one_question_and_hold_up_no_known_one(idle: BookRelay, world: World) -> None:
+    nowhere = [f"NONE-{number:02}" for number in range(50)]
+    world.uncatalogued.update(nowhere)
+    world.listings.update(dict.fromkeys(nowhere))
+    world.exchange_answers.clear()
+
+    idle.receive(world.wish("A", *nowhere))
+    await idle.follow_wishes()
+    assert set(idle.intake.books) == {"A"}
+    asking = asyncio.create_task(idle.ask_about_markets())
+    await until(lambda: (nowhere, True) in world.looked_up)
+    idle.receive(world.wish("A", "B", *nowhere))
+    await idle.follow_wishes()
+    assert set(idle.intake.books) == {"A", "B"}, "while the exchange is still silent"
+    world.exchange_answers.set()
+    await asking
+
+    assert [asked for asked, fresh in world.looked_up if fresh] == [nowhere]
+
+
+async def test_a_running_relay_asks_for_unknown_markets_beside_the_known_ones(world: World, run: Any) -> None:
+    world.exchange_answers.clear()
+    one = world.relay(SoleRelay())
+    run(one)
+    await until(lambda: world.feeds and one.line.joined.is_set())
+    await world.layer.group_send(relay_group("sandbox"), world.wish("NONE"))
+    await until(lambda: (["NONE"], True) in world.looked_up)
+
+    await world.layer.group_send(relay_group("sandbox"), world.wish("NONE", "A"))
+    await until(lambda: world.feeds[0].watched == {"A"})
+    world.exchange_answers.set()
+
+    world.wait(1_000)
+    assert (await world.hear("error"))["m"] == "NONE"
+
+
+async def test_a_market_found_meanwhile_keeps_its_book(idle: BookRelay, world: World) -> None:
+    await follow(idle, world, "A")
+    book = idle.intake.books["A"]
+
+    idle._add({"A": Listing("A")})
+
+    assert idle.intake.books["A"] is book
+
+
+async def test_a_market_that_the_catalogue_lacks_is_described_again_by_the_exchange(
+    idle: BookRelay, world: World
+) -> None:
+    world.listings["NEW"] = Listing("NEW")
+    await follow(idle, world, "A", "NEW")
+    world.looked_up.clear()
+    world.wait(DESCRIBE_AGAIN_MS)
+    await idle.ask_about_markets()
+
+    assert world.looked_up == [(["A", "NEW"], False), (["NEW"], True)]
 
 
 async def test_a_market_that_could_not_be_asked_for_is_asked_for_again(idle: BookRelay, world: World) -> None:
@@ -173,7 +276,8 @@ async def test_a_market_that_could_not_be_asked_for_is_asked_for_again(idle: Boo
     assert idle.intake.books == {}
     world.listings["C"] = Listing("C")
 
-    await idle.follow_wishes()
+    world.wait(2_000)
+    await idle.ask_about_markets()
 
     assert set(idle.intake.books) == {"C"}
 
@@ -192,7 +296,7 @@ async def test_a_market_that_nobody_wants_any_more_is_let_go_after_a_while(idle:
 
 async def test_markets_are_described_again_now_and_then(idle: BookRelay, world: World) -> None:
     await follow(idle, world, "A")
-    world.listings["A"] = Listing("A", status="inactive", as_of_ms=5)
+    world.listings["A"] = Listing("A", status="inactive", as_of_ms=world.now.wall)
     world.wait(DESCRIBE_AGAIN_MS)
     await follow(idle, world, "A")
 
@@ -204,14 +308,34 @@ async def test_a_price_off_the_grid_has_the_exchange_asked_for_the_grid(idle: Bo
     await follow(idle, world, "A")
     world.feeds[0].connect()
     world.feeds[0].snapshot("A", {4850: 100}, {})
-    await until(lambda: idle.intake.off_grid == {"A"})
-    world.listings["A"] = Listing("A", bands=((0, 10_000, 50),), as_of_ms=9)
+    await until(lambda: idle.intake.counts["off_grid"] == 1)
+    world.listings["A"] = Listing("A", bands=((0, 10_000, 50),), as_of_ms=world.now.wall)
 
-    await idle.follow_wishes()
+    await idle.ask_about_markets()
 
-    assert world.looked_up[-1] == (["A"], True)
+    assert (["A"], True) in world.looked_up
     assert idle.intake.books["A"].listing.bands == ((0, 10_000, 50),)
-    assert idle.intake.off_grid == set()
+
+
+async def test_after_an_outage_markets_are_described_until_an_answer_is_certainly_of_later(
+    idle: BookRelay, world: World
+) -> None:
+    await follow(idle, world, "A")
+    world.feeds[0].connect()
+    await until(lambda: "A" in idle.intake.descriptions)
+    idle.look()
+    assert idle._is_asking_due.is_set()
+    world.listings["A"] = Listing("A", status="inactive", as_of_ms=world.now.wall)
+
+    await idle.ask_about_markets()
+    assert idle.intake.books["A"].listing.status == "inactive"
+    assert "A" in idle.intake.descriptions, "the exchange's reading side may lag behind"
+
+    world.wait(READING_LAG_MS)
+    world.listings["A"] = Listing("A", status="active", as_of_ms=world.now.wall)
+    await idle.ask_about_markets()
+    assert idle.intake.books["A"].listing.status == "active"
+    assert "A" not in idle.intake.descriptions
 
 
 async def test_a_doubted_book_is_asked_for_again(idle: BookRelay, world: World) -> None:

@@ -22,7 +22,7 @@ from markets.kalshi.feed.numbers import Numbers, Order
 from markets.livebook import LiveBook
 from tests import judges
 from tests.markets.faultyfloor import Floor
-from tests.markets.weather import ALL, SHOWERS, STORMS, Weather
+from tests.markets.weather import ALL, ANEW, COUNTS_ANEW, SHOWERS, STORMS, Weather
 
 OWN_TAPE = Path(__file__).parent / "tapes" / "own_three_markets.jsonl.gz"
 RECORDED = (
@@ -71,6 +71,16 @@ def test_our_own_recording_is_shown_truly_through_every_fault(weather: Weather, 
     assert floor.counts["judged"] > 500
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_our_own_recording_is_shown_truly_through_counts_that_begin_anew(seed: int) -> None:
+    floor = told(OWN_TAPE, seed=seed, weather=COUNTS_ANEW, extra=0.3)
+
+    assert floor.wrongs[:3] == []
+    assert floor.client.counts["counted_anew"] >= 3
+    assert floor.faults[ANEW] > floor.faults["late"] > 5
+    assert {book.shown for page in floor.pages for book in page.books.values()} == {"LIVE"}
+
+
 @pytest.mark.parametrize("name", RECORDED)
 def test_a_part_of_each_real_recording_is_shown_truly_through_every_fault(recordings: Path, name: str) -> None:
     assert_true_and_live(told(recordings / "tapes" / name, seed=7, weather=STORMS, most=5_000, extra=0.05))
@@ -117,7 +127,7 @@ Plant = Callable[[pytest.MonkeyPatch], None]
 
 
 def gaps_are_not_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    def take(self: Numbers, seq: int) -> Order:
+    def take(self: Numbers, seq: int, message: object = None) -> Order:
         self.expected = max(self.expected, seq + 1)
         return Order.NEXT
 
@@ -127,8 +137,8 @@ def gaps_are_not_seen(monkeypatch: pytest.MonkeyPatch) -> None:
 def repeated_and_late_messages_are_applied(monkeypatch: pytest.MonkeyPatch) -> None:
     take, right = Numbers.take, LiveBook.delta
 
-    def every(self: Numbers, seq: int) -> Order:
-        said = take(self, seq)
+    def every(self: Numbers, seq: int, message: object = None) -> Order:
+        said = take(self, seq, message)
         return Order.NEXT if said is Order.DUPLICATE else said
 
     def delta(self: LiveBook, is_bid: bool, price: int, change: int, up: Any, ts: Any, now: Any) -> bool:

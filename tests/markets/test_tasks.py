@@ -40,7 +40,6 @@ def test_a_sync_that_somebody_else_does_already_asks_nobody(exchange: Listing) -
     assert sync.claim("sandbox")
 
     tasks.sync_catalogue("sandbox")
-    tasks.sweep_closed("sandbox")
 
     assert exchange.asked == []
 
@@ -54,12 +53,12 @@ def test_a_sync_that_fails_says_so_in_its_row_and_gives_its_claim_back(exchange:
     assert CatalogueClaim.objects.get().claimed_until is None
 
 
-def test_a_sweep_asks_for_what_the_clock_closed(exchange: Listing) -> None:
+def test_a_second_sync_finds_what_the_clock_closed(exchange: Listing) -> None:
     tasks.sync_catalogue("sandbox")
     exchange.markets["S-1-A"]["status"] = "closed"
     Market.objects.update(close_at="2026-01-01T00:00:00Z")
 
-    tasks.sweep_closed("sandbox")
+    tasks.sync_catalogue("sandbox")
 
     assert Market.objects.get().status == "closed"
 

@@ -284,25 +284,24 @@ trading:session_end            POST   404
 trading:audit_evidence         POST   404
 """
 
-# What a socket takes, and from whom. `open` and `frames` are answers, `closed` a refused handshake; a desk socket of
-# somebody without a team is taken and closed at once with 4403.
+# What a socket takes, and from whom. Whoever is not logged in is taken and closed at once with 4401, so that the
+# page knows that trying again is no use; so is a desk socket of somebody without a team, with 4403.
 SOCKETS = """
 # socket        action    owner  admin  trader viewer auditor stranger nobody removed locked root
-/ws/markets/    connect   open   open   open   open   open    open     closed open    closed open
-/ws/markets/    watch     beat   beat   beat   beat   beat    beat     closed beat    closed beat
-/ws/markets/    unwatch   quiet  quiet  quiet  quiet  quiet   quiet    closed quiet   closed quiet
-/ws/markets/    snapshot  error  error  error  error  error   error    closed error   closed error
-/ws/markets/    trades    error  error  error  error  error   error    closed error   closed error
-/ws/markets/    ack       quiet  quiet  quiet  quiet  quiet   quiet    closed quiet   closed quiet
-/ws/desk/       connect   beat   beat   beat   beat   beat    beat     closed 4403    closed 4403
-/ws/desk/       after     own    own    own    own    own     other    closed 4403    closed 4403
-/ws/desk/       ack       beat   beat   beat   beat   beat    beat     closed 4403    closed 4403
+/ws/markets/    connect   open   open   open   open   open    open     4401   open    4401   open
+/ws/markets/    watch     beat   beat   beat   beat   beat    beat     4401   beat    4401   beat
+/ws/markets/    unwatch   quiet  quiet  quiet  quiet  quiet   quiet    4401   quiet   4401   quiet
+/ws/markets/    snapshot  error  error  error  error  error   error    4401   error   4401   error
+/ws/markets/    trades    error  error  error  error  error   error    4401   error   4401   error
+/ws/markets/    ack       quiet  quiet  quiet  quiet  quiet   quiet    4401   quiet   4401   quiet
+/ws/desk/       connect   beat   beat   beat   beat   beat    beat     4401   4403    4401   4403
+/ws/desk/       after     own    own    own    own    own     other    4401   4403    4401   4403
+/ws/desk/       ack       beat   beat   beat   beat   beat    beat     4401   4403    4401   4403
 """
 
 # Background work takes ids of accounts and environments, never a person; it touches the account that is named.
 TASKS = {
     "markets.tasks.sync_catalogue": "environment",
-    "markets.tasks.sweep_closed": "environment",
     "markets.tasks.beat_alive": "nothing",
     "trading.tasks.sweep_orders": "nothing",
     "trading.tasks.reconcile_account": "account",

@@ -171,7 +171,7 @@ def test_an_order_is_unknown_once_it_was_to_leave_for_an_exchange_that_cannot_be
     ready: ScriptedExchange, api_key: ApiKey, bob: User, team: Team, told_its_time: bool, state: str
 ) -> None:
     if told_its_time:
-        clients.rest_client(api_key, purpose="trade")._transport.clock_told_at = time.monotonic()
+        clients.rest_client(api_key, purpose="trade")._transport.clock.told_at = time.monotonic()
     ready.__exit__()
 
     order = submit(bob, team)

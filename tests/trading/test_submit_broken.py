@@ -301,7 +301,8 @@ def test_one_wrong_reading_of_the_clocks_does_not_stop_the_orders_after_it(
     ready: ScriptedExchange, api_key: ApiKey, bob: User, team: Team
 ) -> None:
     client = trading_client(api_key)
-    client._transport.skew_ms, client._transport.clock_told_at = 40_000, time.monotonic()
+    clock = client._transport.clock
+    clock.skew_ms, clock.told_at = 40_000, time.monotonic()
 
     assert [submit(bob, team, key=key).state for key in ("k1", "k2")] == ["resting", "resting"]
     assert paths(ready) == ["/exchange/status", "/portfolio/events/orders", "/portfolio/events/orders"]
@@ -311,7 +312,7 @@ def test_one_wrong_reading_of_the_clocks_does_not_stop_the_orders_after_it(
 def test_the_clocks_are_compared_where_that_was_not_done_for_a_minute(
     ready: ScriptedExchange, api_key: ApiKey, bob: User, team: Team, told_ago: float, asks: int
 ) -> None:
-    trading_client(api_key)._transport.clock_told_at = time.monotonic() - told_ago
+    trading_client(api_key)._transport.clock.told_at = time.monotonic() - told_ago
 
     assert submit(bob, team).state == "resting"
     assert paths(ready).count("/exchange/status") == asks
@@ -321,8 +322,8 @@ def test_the_clocks_are_compared_where_that_was_not_done_for_a_minute(
 def test_the_first_order_of_a_process_is_not_sent_by_a_wrong_clock(
     ready: ScriptedExchange, api_key: ApiKey, bob: User, team: Team, ahead_ms: int, state: str
 ) -> None:
-    transport = trading_client(api_key)._transport
-    transport._now_ms = lambda: int(time.time() * 1000) + ahead_ms
+    clock = trading_client(api_key)._transport.clock
+    clock.our_ms = lambda: int(time.time() * 1000) + ahead_ms
 
     order = submit(bob, team)
 

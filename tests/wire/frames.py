@@ -57,6 +57,11 @@ def trade(ticker: str, seq: int, *, sid: int = 2, **more: Any) -> dict[str, Any]
     return {"type": "trade", "sid": sid, "seq": seq, "msg": msg | more}
 
 
+def lifecycle(ticker: str, seq: int, *, sid: int = 3, event_type: str = "deactivated", **more: Any) -> dict[str, Any]:
+    msg = {"market_ticker": ticker, "event_type": event_type}
+    return {"type": "market_lifecycle_v2", "sid": sid, "seq": seq, "msg": msg | more}
+
+
 def error(code: int, text: str, **where: Any) -> dict[str, Any]:
     msg = {name: where.pop(name) for name in ("market_ticker", "market_tickers") if name in where}
     return {"type": "error", "msg": {"code": code, "msg": text} | msg} | where

@@ -20,9 +20,10 @@ from typing import Any
 import msgspec
 import websocket
 
+from markets.kalshi.clock import wall_ms
 from markets.kalshi.errors import BadMessage
 from markets.kalshi.feed import events
-from markets.kalshi.feed.dial import Dialer, DialFailed, Socket, wall_ms
+from markets.kalshi.feed.dial import Dialer, DialFailed, Socket
 from markets.kalshi.feed.session import Session
 from markets.kalshi.limits import backoff
 from markets.kalshi.messages import Channel, read_frame
@@ -31,7 +32,7 @@ from markets.kalshi.signing import Signer
 logger = logging.getLogger(__name__)
 
 TEXT, BINARY, CLOSE = websocket.ABNF.OPCODE_TEXT, websocket.ABNF.OPCODE_BINARY, websocket.ABNF.OPCODE_CLOSE
-BOOK_KINDS = frozenset({"orderbook_delta", "orderbook_snapshot"})
+WITHOUT_BOOKS = frozenset({"trade", "market_lifecycle_v2"})  # channels whose frames are called as they are
 MARKET_CHANNELS: tuple[Channel, ...] = ("orderbook_delta", "trade")
 
 
@@ -45,7 +46,7 @@ class Timing:
     look_every: float = 0.25
     socket: float = 5.0
     handshake: float = 10.0
-    calm_after: float = 10.0  # a connection that lasted this long makes the next retry quick again
+    calm_after: float = 10.0  # a connection that spoke for this long makes the next retry quick again
     backoff_base: float = 1.0
     backoff_most: float = 60.0
 
@@ -79,6 +80,7 @@ class FeedClient:
         self._socket: Socket | None = None
         self._session: Session | None = None
         self._connection = 0
+        self._opened_at = 0.0
         self._heard_at = 0.0
         self._alive_at = 0.0
         self._probed_at = 0.0
@@ -131,7 +133,7 @@ class FeedClient:
     @property
     def skew_ms(self) -> int:
         """The exchange's clock minus ours, as of the last dial."""
-        return self._dialer.skew_ms
+        return self._dialer.clock.skew_ms
 
     def _tell(self, session: Session | None, verb: str, tickers: list[str]) -> None:
         if session is not None and tickers:
@@ -142,7 +144,7 @@ class FeedClient:
     def _read_forever(self) -> None:
         attempt = 0
         while not self._stop.is_set():
-            began = time.monotonic()
+            self._opened_at = self._heard_at = time.monotonic()
             try:
                 reason, code = self._read_one_connection()
             except Exception as exc:
@@ -150,7 +152,8 @@ class FeedClient:
                 reason, code = f"an error of ours ({type(exc).__name__})", None
             self._say(events.Disconnected(reason, code))
             self.counts["disconnections"] += 1
-            if time.monotonic() - began >= self._timing.calm_after:
+            # How long it took to find nobody there is not how long somebody spoke.
+            if self._heard_at - self._opened_at >= self._timing.calm_after:
                 attempt = 0
             base, most = self._timing.backoff_base, self._timing.backoff_most
             self._stop.wait(backoff(attempt, self._rng, base_seconds=base, most_seconds=most))
@@ -185,7 +188,7 @@ class FeedClient:
                 say=self._say,
                 counts=self.counts,
             )
-            self._heard_at = self._probed_at = time.monotonic()
+            self._opened_at = self._heard_at = self._probed_at = time.monotonic()
             self._is_stalled = self._is_dropped = False
         self.counts["connections"] += 1
         # Told before anything is asked: what comes in answer belongs to this connection.
@@ -203,11 +206,11 @@ class FeedClient:
             except websocket.WebSocketTimeoutException:
                 continue
             now = time.monotonic()
-            if now - self._alive_at >= 1.0:
-                self._alive_at = now
-                self._say(events.Alive())
             if opcode in (TEXT, BINARY):
                 self._heard_at = now
+                if now - self._alive_at >= 1.0:
+                    self._alive_at = now
+                    self._say(events.Alive())
                 if self._is_stalled:
                     self._resume()
                 self._take(session, frame.data, now)
@@ -238,11 +241,13 @@ class FeedClient:
             return
         self.counts["malformed"] += 1
         logger.warning("a frame of the feed could not be read: %s", error.reason)
-        # What is wrong with a market's best prices casts no doubt on its book: they are of another channel.
-        if session.note_number(error.sid, error.seq, now) and error.kind != "ticker":
-            # A broken change of a market that we did not ask for was one of another: its ticker is broken too.
-            is_strange = error.kind in BOOK_KINDS and error.ticker not in self._wanted
-            self._say(events.Malformed(None if is_strange else error.ticker, error.reason))
+        if not session.note_number(error.sid, error.seq, now):
+            return
+        channel = _certain_channel(session, error)
+        # A broken change of a market that we did not ask for was one of another: its ticker is broken too.
+        is_strange = channel is None and error.ticker not in self._wanted
+        if channel != "ticker":  # what is wrong with best prices, the next ones mend
+            self._say(events.Malformed(None if is_strange else error.ticker, error.reason, channel))
 
     def _why(self, reason: str) -> str:
         if self._is_dropped:
@@ -322,3 +327,14 @@ class FeedClient:
         except Exception:
             self.counts["events_not_taken"] += 1
             logger.exception("an event of the feed was not taken")
+
+
+def _certain_channel(session: Session, error: BadMessage) -> Channel | None:
+    """Return the channel of a broken frame; None where it may have been of any, and so of a book.
+
+    The kind alone does not tell: it may be what is broken. Kind and sid are hardly broken to the same channel.
+    """
+    if error.kind == "ticker" and error.seq is None:
+        return "ticker"  # no book's frame: those are numbered
+    channel = session.channel_of(error.sid)
+    return channel if channel in WITHOUT_BOOKS and channel == error.kind else None

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import socket
 import ssl
-import time
 from collections.abc import Callable, Collection
-from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,11 +16,11 @@ import websocket
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from websocket._abnf import continuous_frame, frame_buffer
 
+from markets.kalshi.clock import ExchangeClock
 from markets.kalshi.signing import Signer, check_destination
 
 MESSAGE_MOST_BYTES = 16 * 1024 * 1024  # a book of every price is far below a megabyte
 READ_AHEAD_BYTES = 64 * 1024
-SKEW_TOLERATED_MS = 2_000
 
 _PORTS = {"wss": 443, "ws": 80}
 Socket = Any  # a websocket.WebSocket; the library is typed by halves
@@ -57,11 +55,10 @@ class Dialer:
         parts = urlsplit(self._url)
         self._path = parts.path
         self._signer = signer
-        self._now_ms = now_ms
+        self.clock = ExchangeClock(now_ms)
         self._timeout = timeout
         # Reading every authority's certificate takes 30 ms; this machine's own exchange is reached without TLS.
         self._tls = ssl.create_default_context(cafile=DEFAULT_CA_BUNDLE_PATH) if parts.scheme == "wss" else None
-        self.skew_ms = 0
 
     def dial(self) -> Socket:
         """Return an open socket. Raises DialFailed."""
@@ -104,21 +101,11 @@ class Dialer:
             raise
 
     def _headers(self) -> list[str]:
-        correction = self.skew_ms if abs(self.skew_ms) > SKEW_TOLERATED_MS else 0
-        signed = self._signer.headers("GET", self._path, now_ms=self._now_ms() + correction)
+        signed = self._signer.headers("GET", self._path, now_ms=self.clock.now_ms())
         return [f"{name}: {value}" for name, value in signed.items()]
 
     def _note_clock(self, headers: dict[str, Any] | None) -> None:
-        try:
-            told = parsedate_to_datetime((headers or {}).get("date", ""))
-        except (ValueError, TypeError):
-            return
-        self.skew_ms = int(told.timestamp() * 1000) + 500 - self._now_ms()
-
-
-def wall_ms() -> int:
-    """Return our clock in ms."""
-    return time.time_ns() // 1_000_000
+        self.clock.note((headers or {}).get("date", ""))
 
 
 class _BoundedFrames(frame_buffer):

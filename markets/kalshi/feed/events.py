@@ -7,6 +7,7 @@ import msgspec
 from markets.kalshi.messages import (
     BookDelta,
     BookSnapshot,
+    Channel,
     FillTick,
     Lifecycle,
     TickerTick,
@@ -41,20 +42,30 @@ class Resumed(Event, frozen=True):
 
 
 class Alive(Event, frozen=True):
-    """Something was heard from the exchange; at most once a second."""
+    """A frame has come, whatever it says; at most once a second. A ping is none: it says nothing of the feed."""
 
 
 class Malformed(Event, frozen=True):
-    """A frame could not be read; without a ticker it may have been about any market."""
+    """A frame could not be read; without a ticker it may have been about any market.
+
+    `channel` is the one that it certainly came over; without one it may have been of any.
+    """
 
     ticker: str | None
     reason: str
+    channel: Channel | None = None
 
 
 class BooksStale(Event, frozen=True):
     """A message of the subscription was lost: none of these books is right until its next snapshot."""
 
     tickers: tuple[str, ...]
+    reason: str
+
+
+class LifecycleMissed(Event, frozen=True):
+    """Messages of what happens to markets did not come: any market may have been paused, closed or changed."""
+
     reason: str
 
 

@@ -34,6 +34,7 @@ from markets.kalshi.messages import (
 logger = logging.getLogger(__name__)
 
 BOOKS: Channel = "orderbook_delta"
+LIFECYCLE: Channel = "market_lifecycle_v2"
 SNAPSHOTS_APART_SECONDS = 1.0  # a storm of gaps must not become a storm of questions
 COMMAND_SECONDS = 10.0
 RETRY_SECONDS = 1.0
@@ -136,19 +137,23 @@ class Session:
             return
         if kind is BookDelta or kind is BookSnapshot or kind is TradeTick:
             numbers = self._numbers.get(message.sid)  # type: ignore[union-attr, arg-type]
-            if numbers is not None and message.seq == numbers.expected:  # type: ignore[union-attr]
+            if numbers is not None and message.seq == numbers.expected and numbers.is_steady:  # type: ignore[union-attr]
                 numbers.expected += 1  # nearly always: spared the call
-            elif not self.note_number(message.sid, message.seq, now):  # type: ignore[union-attr]
+                numbers.heard.append(message)
+            elif not self.note_number(message.sid, message.seq, now, message):  # type: ignore[union-attr]
                 return
             if kind is BookSnapshot and self._awaited:
                 with self._lock:
                     self._awaited.pop(message.ticker, None)  # type: ignore[union-attr]
-        elif kind is Lifecycle and not self.note_number(message.sid, message.seq, now):  # type: ignore[union-attr]
+        elif kind is Lifecycle and not self.note_number(message.sid, message.seq, now, message):  # type: ignore[union-attr]
             return
         self._say(make(message, self.connection))
 
-    def note_number(self, sid: int | None, seq: int | None, now: float) -> bool:
-        """Count a frame; say whether it is to be read at all. After a gap it is, and the books know of the gap."""
+    def note_number(self, sid: int | None, seq: int | None, now: float, message: Message | None = None) -> bool:
+        """Count a frame; say whether it is to be read at all. After a gap it is, and who is concerned knows of the gap.
+
+        Where the count went back it is not: that may be the exchange's new count, or an old message once more.
+        """
         if sid is None or seq is None:
             return True
         numbers = self._numbers.get(sid)
@@ -157,21 +162,26 @@ class Session:
                 return False
             numbers = self._numbers.setdefault(sid, Numbers())
         expected = numbers.expected
-        order = numbers.take(seq)
+        order = numbers.take(seq, message)
+        if order is Order.DUPLICATE:
+            self._counts["duplicates"] += 1
+            return False
+        if order is Order.GAP and seq < expected:
+            self._counts["counted_anew"] += 1
+            self._note_gap(sid, f"the subscription's count went back from {expected - 1} to {seq}", now)
+            return False
         if order is Order.GAP:
             self._note_gap(sid, f"message {expected} of the subscription was lost, {seq} came", now)
-        elif order is Order.DUPLICATE:
-            self._counts["duplicates"] += 1
-        return order is not Order.DUPLICATE
+        return True
 
     def _note_gap(self, sid: int, reason: str, now: float) -> None:
         self._counts["gaps"] += 1
         with self._lock:
-            if self._channel_of(sid) not in (BOOKS, None):
-                return  # trades and the like have no state that a lost message could spoil
-            tickers = self._book_tickers()
-        if not tickers:
-            return
+            channel, tickers = self.channel_of(sid), self._book_tickers()
+        if channel == LIFECYCLE:
+            self._say(events.LifecycleMissed(reason))
+        if channel not in (BOOKS, None) or not tickers:
+            return  # trades and the like have no state that a lost message could spoil
         self._say(events.BooksStale(tickers, reason))
         with self._lock:
             self._stale.update(dict.fromkeys(tickers))
@@ -180,11 +190,13 @@ class Session:
 
     def _take_control(self, message: Message, now: float) -> None:
         if isinstance(message, Done | Unsubscribed | ErrorFrame | Other) and not self.note_number(
-            message.sid, message.seq, now
+            message.sid, message.seq, now, message
         ):
             return
         if isinstance(message, Subscribed):
             self._subscribed(message, now)
+            if message.channel == LIFECYCLE:
+                self._say(events.LifecycleMissed("what happened before the subscription is not told"))
         elif isinstance(message, Done):
             self._done(message, now)
         elif isinstance(message, ErrorFrame):
@@ -241,7 +253,7 @@ class Session:
     def _begin_again(self, sid: int, text: str, now: float) -> list[events.Event]:
         """Subscribe a dead sid's channel anew: it gets another sid, and counts from 1."""
         with self._lock:
-            channel = self._channel_of(sid)
+            channel = self.channel_of(sid)
             self._numbers.pop(sid, None)
             self._ended.add(sid)
             if channel is None and BOOKS in self._subscriptions and self._subscriptions[BOOKS].sid is None:
@@ -290,9 +302,11 @@ class Session:
         books = self._subscriptions.get(BOOKS)
         return tuple(books.tickers) if books is not None else ()
 
-    def _channel_of(self, sid: int) -> Channel | None:
-        found = (channel for channel, subscription in self._subscriptions.items() if subscription.sid == sid)
-        return next(found, None)
+    def channel_of(self, sid: int | None) -> Channel | None:
+        """Return the channel that a sid was given to, as far as that is known."""
+        with self._lock:
+            found = (name for name, subscription in self._subscriptions.items() if subscription.sid == sid)
+            return None if sid is None else next(found, None)
 
     def _flush(self, now: float) -> None:
         """Send what can be sent now."""

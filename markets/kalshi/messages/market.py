@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Literal
 
 from msgspec import field
 
@@ -238,6 +237,3 @@ class TradesPage(Body, frozen=True, kw_only=True):
 
     trades: tuple[TradeBody, ...]
     cursor: str = ""
-
-
-MarketFilter = Literal["unopened", "open", "paused", "closed", "settled"]

@@ -16,6 +16,7 @@ from typing import Any, Literal, TypeVar
 from urllib.parse import quote
 
 from markets.kalshi import errors, messages
+from markets.kalshi.clock import wall_ms
 from markets.kalshi.errors import BadMessage, OutcomeUnknown, RateLimited, RefusedByUs, Unavailable
 from markets.kalshi.limits import CANCEL_COST, DEFAULT_COST, ORDER_READ_COST, Budget, LocalBudget, TokenBucket, backoff
 from markets.kalshi.messages import CreateOrder, Page, read_body
@@ -34,11 +35,6 @@ RETRIED_STATUSES = frozenset({408, 500, 502, 503, 504})
 BALANCE_RATE = 1.0  # the lowest tier's own bucket of one call
 BOOKS_MOST = 100
 TICKERS_MOST = 1_000
-
-
-def wall_ms() -> int:
-    """Return our clock in ms."""
-    return time.time_ns() // 1_000_000
 
 
 def _nothing() -> None:
@@ -84,12 +80,12 @@ class RestClient:
     @property
     def skew_ms(self) -> int:
         """The exchange's clock minus ours, as of the last answer; 0 before the first."""
-        return self._transport.skew_ms
+        return self._transport.clock.skew_ms
 
     @property
     def clock_age_seconds(self) -> float:
         """Seconds since an answer last told the exchange's clock; infinite before the first."""
-        return time.monotonic() - self._transport.clock_told_at
+        return time.monotonic() - self._transport.clock.told_at
 
     def seconds_there(self, moment: datetime) -> int:
         """Return a moment of ours for `min_ts`: earlier where the exchange's clock, as it last told, is behind."""

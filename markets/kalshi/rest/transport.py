@@ -7,7 +7,6 @@ repeat* and *outcome unknown*. No redirects, no proxies or passwords from the en
 from __future__ import annotations
 
 import http.cookiejar
-import math
 import time
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ import urllib3
 from requests.adapters import HTTPAdapter
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
+from markets.kalshi.clock import ExchangeClock
 from markets.kalshi.errors import RefusedByUs
 from markets.kalshi.limits import RETRY_AFTER_MOST_SECONDS
 from markets.kalshi.signing import Signer, check_destination
@@ -29,7 +29,6 @@ IDLE_MOST_SECONDS = 10.0  # a connection that rested longer may be dead at its o
 ANSWER_MOST_BYTES = 64 * 1024 * 1024
 CHUNK_BYTES = 64 * 1024
 ANSWER_MOST_SECONDS = 60.0
-SKEW_TOLERATED_MS = 2_000  # the exchange's Date has whole seconds
 
 Params = Iterable[tuple[str, str]]
 
@@ -64,11 +63,9 @@ class Transport:
         now_ms: Callable[[], int],
     ) -> None:
         self.base_url = check_destination(base_url, hosts=hosts, scheme="https")
-        self.skew_ms = 0  # the exchange's clock minus ours, as of the last answer
-        self.clock_told_at = -math.inf  # when that was, by time.monotonic()
+        self.clock = ExchangeClock(now_ms)
         self._signer = signer
         self._timeout = timeout
-        self._now_ms = now_ms
         self._session = requests.Session()
         self._session.trust_env = False
         self._session.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
@@ -86,7 +83,7 @@ class Transport:
         failure: Exception
         try:
             with self._session.send(prepared, timeout=self._timeout, allow_redirects=False, stream=True) as response:
-                self._note_clock(response)
+                self.clock.note(response.headers.get("Date", ""))
                 return Answer(response.status_code, _read_bounded(response), _retry_after(response))
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as exc:
             failure = _failure(exc)
@@ -102,22 +99,9 @@ class Transport:
         prepared = self._session.prepare_request(request)
         if self._signer is not None:
             # The prepared path is what goes over the wire; what is signed must be the same to the last escape.
-            signed = self._signer.headers(method, urlsplit(prepared.url or "").path, now_ms=self.now_ms())
+            signed = self._signer.headers(method, urlsplit(prepared.url or "").path, now_ms=self.clock.now_ms())
             prepared.headers.update(signed)
         return prepared
-
-    def now_ms(self) -> int:
-        """Return the exchange's time as far as it is known: ours, corrected where the two differ noticeably."""
-        correction = self.skew_ms if abs(self.skew_ms) > SKEW_TOLERATED_MS else 0
-        return self._now_ms() + correction
-
-    def _note_clock(self, response: requests.Response) -> None:
-        try:
-            told = parsedate_to_datetime(response.headers.get("Date", ""))
-        except ValueError:
-            return
-        self.skew_ms = int(told.timestamp() * 1000) + 500 - self._now_ms()
-        self.clock_told_at = time.monotonic()
 
 
 def _read_bounded(response: requests.Response) -> bytes:

@@ -7,6 +7,7 @@ import json
 import random
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from socket import create_server
 from typing import Any
 
 import pytest
@@ -178,8 +179,8 @@ def test_pings_alone_do_not_prove_that_the_feed_lives(upstream: Upstream, told: 
     socket = upstream.connected()
     for _ in range(3):
         assert socket.ping("heartbeat").wait(timeout=5)  # answered by itself
-    told.wait(feed.Alive)
     told.wait(feed.Stalled)
+    assert "Alive" not in told.kinds(), "a stalled feed's last word is no younger for them"
 
 
 def test_a_stalled_feed_that_speaks_again_is_told_as_resumed(upstream: Upstream, told: Told, start: Start) -> None:
@@ -259,6 +260,43 @@ def test_a_bad_quote_casts_no_doubt_on_a_book(upstream: Upstream, told: Told, st
     assert client.counts["malformed"] == 1
 
 
+@pytest.mark.parametrize(("channel", "sid"), [("trade", 2), ("market_lifecycle_v2", 3)])
+def test_a_bad_frame_that_is_no_books_names_its_channel(
+    upstream: Upstream, told: Told, start: Start, channel: str, sid: int
+) -> None:
+    start(OSLO, channels=("orderbook_delta", "trade", "market_lifecycle_v2"))
+    socket = upstream.connected()
+    for _ in range(3):
+        upstream.next("subscribe")
+    told.wait(feed.LifecycleMissed)  # the last of the three has its sid
+    socket.send(json.dumps({"type": channel, "sid": sid, "seq": 1, "msg": {"market_ticker": OSLO}}))
+    bad = told.wait(feed.Malformed)
+    assert (bad.ticker, bad.channel) == (OSLO, channel)
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"type": "trade", "sid": 1, "seq": 2},
+        {"type": "trade", "seq": 2},
+        {"type": "trade", "sid": 9, "seq": 1},
+        {"type": "ticker", "sid": 1, "seq": 2, "msg": 5},
+        {"type": "orderbook_delta", "sid": 2, "seq": 1},
+    ],
+    ids=["the books' sid", "no sid", "nobody's sid", "a quote with a number", "a change among trades"],
+)
+def test_a_bad_frame_whose_kind_may_be_wrong_is_of_any_book(
+    upstream: Upstream, told: Told, start: Start, broken: dict[str, Any]
+) -> None:
+    start(OSLO, channels=("orderbook_delta", "trade", "market_lifecycle_v2"))
+    socket = upstream.connected()
+    told.wait(feed.LifecycleMissed)
+    socket.send(wire.encoded(wire.snapshot(OSLO, 1)).decode())
+    socket.send(json.dumps(broken))
+    bad = told.wait(feed.Malformed)
+    assert (bad.ticker, bad.channel) == (None, None)
+
+
 def test_quotes_are_asked_for_without_naming_a_market(upstream: Upstream, start: Start) -> None:
     start(channels=("ticker",))
     upstream.connected()
@@ -326,6 +364,57 @@ def test_it_dials_no_other_host_and_never_in_the_clear(signer: Signer, told: Tol
     for url in ("ws://external-api-ws.kalshi.com/trade-api/ws/v2", "wss://evil.example/trade-api/ws/v2"):
         with pytest.raises(RefusedByUs):
             FeedClient(url, signer=signer, on_event=told, hosts={"external-api-ws.kalshi.com"})
+
+
+class Waits(random.Random):
+    """Dice that note the bounds they were thrown within, and always fall low."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bounds: list[float] = []
+
+    def uniform(self, low: float, high: float) -> float:
+        self.bounds.append(high)
+        return low
+
+
+def test_dials_that_nobody_answers_in_time_come_at_growing_distances(signer: Signer, told: Told) -> None:
+    waits = Waits()
+    timing = Timing(handshake=0.03, calm_after=0.01, look_every=0.01, backoff_base=1.0, backoff_most=60.0)
+    with create_server(("127.0.0.1", 0)) as deaf:  # takes connections and says nothing
+        url = f"ws://127.0.0.1:{deaf.getsockname()[1]}/trade-api/ws/v2"
+        client = FeedClient(url, signer=signer, on_event=told, timing=timing, rng=waits)
+        client.start()
+        gone = told.wait(feed.Disconnected, count=8)
+        client.stop()
+    assert gone.reason == "no connection to the exchange (WebSocketTimeoutException)"
+    assert waits.bounds[:7] == [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0]
+
+
+def test_connections_that_never_speak_come_at_growing_distances_too(
+    upstream: Upstream, told: Told, start: Start
+) -> None:
+    waits = Waits()
+    upstream.answers = False
+    start(
+        timing=Timing(dropped_after=0.05, calm_after=0.02, look_every=0.01, handshake=2.0, backoff_base=1.0), rng=waits
+    )
+    told.wait(feed.Disconnected, count=4)
+    assert waits.bounds[:3] == [1.0, 2.0, 4.0]
+
+
+def test_a_connection_that_spoke_for_a_while_is_dialled_again_quickly(
+    upstream: Upstream, told: Told, start: Start
+) -> None:
+    waits = Waits()
+    upstream.refusals = [502, 502]
+    start(OSLO, timing=Timing(probe_after=0.02, calm_after=0.05, look_every=0.01, backoff_base=1.0), rng=waits)
+    first = upstream.connected()
+    for _ in range(5):
+        upstream.next("list_subscriptions")  # and answers
+    first.close()
+    upstream.connected()
+    assert waits.bounds == [1.0, 2.0, 1.0]
 
 
 def test_a_redirected_handshake_is_not_followed(signer: Signer, told: Told) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from markets.kalshi.feed import events
-from markets.kalshi.feed.numbers import OLD_MOST, Numbers, Order
+from markets.kalshi.feed.numbers import HEARD_KEPT, LATE_MOST, Numbers, Order
 from markets.kalshi.feed.session import Session
 from markets.kalshi.messages import Channel, read_frame
 from tests.wire import frames as wire
@@ -82,12 +82,42 @@ def test_next_duplicate_and_gap_are_three_answers() -> None:
     ]
 
 
-def test_a_count_that_begins_anew_is_a_gap_after_a_while_not_silence_for_ever() -> None:
+def test_a_count_that_begins_anew_is_a_gap_at_once_and_goes_on_from_there() -> None:
     numbers = Numbers()
-    for seq in range(1, 1_001):
+    for seq in range(1, HEARD_KEPT + 10):
         numbers.take(seq)
-    answers = [numbers.take(seq) for seq in range(1, OLD_MOST + 3)]
-    assert answers == [Order.DUPLICATE] * OLD_MOST + [Order.GAP, Order.NEXT]
+    assert [numbers.take(seq) for seq in (1, 2, 2, 3)] == [Order.GAP, Order.NEXT, Order.DUPLICATE, Order.NEXT]
+
+
+def test_an_old_number_with_another_message_is_no_repetition() -> None:
+    numbers = Numbers()
+    for seq, message in ((1, "one"), (2, "two"), (3, "three")):
+        numbers.take(seq, message)
+    assert numbers.take(2, "two") is Order.DUPLICATE
+    assert numbers.take(1, "another") is Order.GAP
+    told = [numbers.take(seq, message) for seq, message in ((2, "next"), (1, "one"), (1, "a third"))]
+    assert told == [Order.NEXT, Order.DUPLICATE, Order.GAP]
+
+
+def test_what_was_heard_before_the_count_began_anew_stays_old() -> None:
+    numbers = Numbers()
+    for seq in range(1, 10):
+        numbers.take(seq, f"before {seq}")
+    told = [numbers.take(1, "after 1"), numbers.take(9, "before 9"), numbers.take(2, "before 2")]
+    assert told == [Order.GAP, Order.DUPLICATE, Order.DUPLICATE], "even under the number that is expected"
+    assert [numbers.take(2, "after 2"), numbers.is_steady] == [Order.NEXT, False]
+    for seq in range(3, HEARD_KEPT + 2):
+        assert numbers.take(seq, f"after {seq}") is Order.NEXT
+    assert numbers.is_steady
+
+
+def test_a_message_that_was_overtaken_is_old_once_and_only_for_a_while() -> None:
+    numbers = Numbers()
+    assert [numbers.take(seq, f"first {seq}") for seq in (1, 3, 2)] == [Order.NEXT, Order.GAP, Order.DUPLICATE]
+    assert numbers.take(2, "second 2") is Order.GAP
+    assert numbers.take(100, "100") is Order.GAP
+    assert numbers.take(100 - LATE_MOST, "just late") is Order.DUPLICATE
+    assert numbers.take(99 - LATE_MOST, "too late") is Order.GAP
 
 
 def test_messages_in_order_are_told_with_their_connection(talk: Talk) -> None:
@@ -115,6 +145,36 @@ def test_a_repeated_message_is_passed_over(talk: Talk) -> None:
     talk.hear(wire.snapshot(OSLO, 1))
     assert talk.told == []
     assert (talk.counts["duplicates"], talk.counts["gaps"]) == (2, 0)
+
+
+@pytest.mark.parametrize("first", [1, 2, 3], ids=lambda first: f"at {first}")
+def test_a_count_that_begins_anew_makes_every_book_stale_and_asks_for_all(talk: Talk, first: int) -> None:
+    for seq in (3, 4, 5):
+        talk.hear(wire.delta(OSLO, seq))
+    talk.told.clear()
+    talk.hear(wire.delta(BERGEN, first, change="7.00"))
+
+    [stale] = talk.take_told()  # what came with an old number is not read: it may be old itself
+    assert isinstance(stale, events.BooksStale)
+    assert set(stale.tickers) == {OSLO, BERGEN}
+    assert asked_snapshots(talk.sent) == [[OSLO, BERGEN]]
+
+    talk.hear(wire.snapshot(OSLO, first + 1, clock=20))
+    talk.hear(wire.delta(OSLO, first + 2, change="8.00"))
+    assert [type(event).__name__ for event in talk.told] == ["SnapshotReceived", "DeltaReceived"]
+    assert (talk.counts["counted_anew"], talk.counts["gaps"]) == (1, 1)
+
+
+def test_a_message_of_the_former_count_is_passed_over_under_the_number_that_is_expected(talk: Talk) -> None:
+    old = wire.delta(OSLO, 3, change="9.00")
+    talk.hear(old)
+    for seq, ticker in ((1, BERGEN), (2, OSLO)):
+        talk.hear(wire.snapshot(ticker, seq, clock=30))
+    talk.told.clear()
+    talk.hear(old)
+    assert talk.told == []
+    talk.hear(wire.delta(OSLO, 3, change="1.00", clock=31))
+    assert [type(event) for event in talk.told] == [events.DeltaReceived]
 
 
 def test_a_gap_makes_every_book_of_the_subscription_stale_and_asks_for_all(talk: Talk) -> None:
@@ -168,6 +228,47 @@ def test_a_gap_among_trades_spoils_no_book() -> None:
     talk.hear(wire.trade(OSLO, 4))
     talk.hear(wire.delta(OSLO, 2))
     assert [type(event).__name__ for event in talk.told] == ["TradeReceived", "DeltaReceived"]
+
+
+@pytest.fixture
+def three() -> Talk:
+    """Books as sid 1, trades as sid 2, what happens to markets as sid 3; one book is told."""
+    talk = Talk("orderbook_delta", "trade", "market_lifecycle_v2")
+    talk.session.watch([OSLO], 100.0)
+    for sid, channel in enumerate(("orderbook_delta", "trade", "market_lifecycle_v2"), start=1):
+        talk.hear(wire.subscribed(channel, sid, sid))
+    talk.hear(wire.snapshot(OSLO, 1))
+    return talk
+
+
+def test_what_happened_to_markets_before_the_subscription_was_missed(three: Talk) -> None:
+    missed = events.LifecycleMissed("what happened before the subscription is not told")
+    assert three.take_told()[0] == missed
+
+    three.hear(wire.error(25, "Subscription buffer overflow", sid=3, seq=1))
+    three.session.look(102.0)
+    three.hear(wire.subscribed("market_lifecycle_v2", 4, 4))
+    assert three.told == [missed]
+
+
+@pytest.mark.parametrize(
+    ("heard", "reason"),
+    [
+        ((1, 3), "message 2 of the subscription was lost, 3 came"),
+        ((1, 2, 3, 1), "the subscription's count went back from 3 to 1"),
+    ],
+)
+def test_a_gap_in_what_happens_to_markets_is_told_and_spoils_no_book(
+    three: Talk, heard: tuple[int, ...], reason: str
+) -> None:
+    three.told.clear()
+    for number, seq in enumerate(heard):
+        three.hear(wire.lifecycle(f"M{number}", seq))
+    three.hear(wire.delta(OSLO, 2))
+
+    told = [event for event in three.told if not isinstance(event, events.LifecycleReceived)]
+    assert [type(event) for event in told] == [events.LifecycleMissed, events.DeltaReceived]
+    assert told[0].reason == reason
 
 
 def test_a_frame_that_cannot_be_read_takes_its_number(talk: Talk) -> None:

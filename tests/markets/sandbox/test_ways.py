@@ -18,9 +18,10 @@ import pytest
 import requests
 import requests.adapters
 
+from markets.kalshi.clock import wall_ms
 from markets.kalshi.errors import KalshiError, OutcomeUnknown, Unavailable
 from markets.kalshi.feed import dial
-from markets.kalshi.feed.dial import Dialer, DialFailed, wall_ms
+from markets.kalshi.feed.dial import Dialer, DialFailed
 from markets.kalshi.messages import CreateOrder
 from markets.kalshi.rest import RestClient
 from markets.kalshi.signing import Signer
