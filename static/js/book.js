@@ -2,7 +2,8 @@
 //
 // Prices are integers of $0.0001 on the YES scale, sizes integers of 0.01 contract. Frames of a market are numbered: a
 // book frame replaces everything, a delta (absolute sizes) or state frame must carry the next number of the same epoch.
-// Where one is missing, the book is no longer whole and takes nothing but a whole book.
+// Where one is missing, the book is no longer whole and takes nothing but a whole book, whatever its number. A number
+// that goes back is either a frame that comes late or a count that has begun anew: nobody can tell, so it is a hole too.
 
 export class Book {
   constructor(env, ticker) {
@@ -25,16 +26,14 @@ export class Book {
     this.isWhole = false;
   }
 
-  // Returns "applied", "hole" (ask for a whole book), "old" (came before) or "ignored" (not for this book).
+  // Returns "applied", "hole" (ask for a whole book), "old" (came twice) or "ignored" (not for this book).
   apply(frame) {
     if (frame.env !== this.env || frame.m !== this.ticker) return "ignored";
     if (frame.t === "book") return this.#replace(frame);
     if (frame.t !== "delta" && frame.t !== "state") return "ignored";
-    if (frame.e === this.epoch && frame.n <= this.number) return "old";
-    if (!this.isWhole || frame.e !== this.epoch || frame.n !== this.number + 1) {
-      this.isWhole = false;
-      return "hole";
-    }
+    const isOurs = this.isWhole && frame.e === this.epoch;
+    if (isOurs && frame.n === this.number) return "old";
+    if (!isOurs || frame.n !== this.number + 1) return this.#doubt();
     this.number = frame.n;
     this.at = frame.at;
     if (frame.t === "delta") this.#change(frame);
@@ -56,7 +55,7 @@ export class Book {
   }
 
   #replace(frame) {
-    if (frame.e === this.epoch && frame.n < this.number) return "old";
+    if (this.isWhole && frame.e === this.epoch && frame.n < this.number) return this.#doubt();
     this.bids = new Map(frame.bids);
     this.asks = new Map(frame.asks);
     this.epoch = frame.e;
@@ -70,6 +69,11 @@ export class Book {
     this.last = frame.last;
     this.#label(frame);
     return "applied";
+  }
+
+  #doubt() {
+    this.isWhole = false;
+    return "hole";
   }
 
   #change(frame) {

@@ -31,11 +31,14 @@ export function bookLabel(ticker, nowMs) {
   const whole = feedLabel(nowMs);
   if (whole.state === "RESYNC") return whole;
   const label = feed.label(ticker, nowMs);
-  // While the way up is alive, a quiet market is as fresh as the last sign of life; when it is not, or when nothing
-  // tells of changes, its age is ours.
-  const isOwn = ["LIVE", "POLLED"].includes(whole.state) && label.state !== "LIVE";
-  const ageMs = (isOwn ? label.ageMs : whole.ageMs) ?? whole.ageMs;
-  return { ...label, why: LIFE[label.why] ?? label.why, ageMs };
+  return { ...label, why: LIFE[label.why] ?? label.why, ageMs: bookAge(label, whole) };
+}
+
+// While the stream is alive, a quiet market is as fresh as the last sign of life. Any other book is as old as what it
+// last told of itself, and never younger than the way to it.
+function bookAge(label, whole) {
+  if (label.state === "LIVE" || label.ageMs === null) return whole.ageMs;
+  return ["LIVE", "POLLED"].includes(whole.state) ? label.ageMs : Math.max(label.ageMs, whole.ageMs ?? 0);
 }
 
 // Draws into the label, the sentence beside it, and what a screen reader is told: each new word once, not each age.
@@ -49,8 +52,12 @@ export function drawBookState({ element, whyElement, saidElement }, label, { isR
   const isRecorded = word === "REPLAY" && recordedMs !== null;
   write(element.querySelector("[data-state-age]"), isRecorded ? clock(recordedMs) : age(label.ageMs));
   const why = label.why || (isRecorded ? `recorded ${dayClock(recordedMs)} ET, not the present; orders are not possible` : SENTENCES[word]);
-  element.title = SENTENCES[word];
+  hint(element, SENTENCES[word]);
   write(saidElement, `The book is ${word}`);
   write(whyElement, word === "LIVE" ? "" : why);
-  whyElement.title = why;
+  hint(whyElement, why);
+}
+
+function hint(element, text) {
+  if (element.title !== text) element.title = text;
 }

@@ -60,7 +60,7 @@ export class DeskClient {
   // One question at a time; the next beat shows a hole again that was not filled.
   #ask() {
     const nowMs = Date.now();
-    if (nowMs - this.#askedAt < ASK_AGAIN_MS) return;
+    if (Math.abs(nowMs - this.#askedAt) < ASK_AGAIN_MS) return; // a clock set back must not silence it
     this.#askedAt = nowMs;
     this.#askedAfter = this.#number;
     this.#socket.send({ op: "after", n: this.#number });

@@ -1,27 +1,19 @@
 // A page's live markets over one socket: who listens to what, and how far each book may be believed right now.
-//
-// Labels come from the page's own clock as well: no beat from the server for 2.5 s is DOWN, whatever was said before.
 
+import { Beats } from "./beats.js";
 import { LiveSocket } from "./socket.js";
 import { Watched } from "./watched.js";
 
-const BEAT_LOST_MS = 2_500; // the server beats once a second
-const BEHIND_MS = 2_500;
-const SIGNED_OUT = 4401;
-const NEVER_HEARD = -1; // the server has nothing of the feed on its present way to it: frames may be lost for good
+const REMINDERS_A_BEAT = 10; // the server hears twenty messages a second
 
 export class MarketFeed {
   #env;
   #socket;
   #books = new Map(); // ticker → Watched
-  #tops = new Map(); // ticker → {listeners, frame}
+  #tops = new Map(); // ticker → {listeners, frame, isLate}
   #beatListeners = new Set();
-  #beat = null;
-  #beatAt = -Infinity;
-  #quickest = Infinity; // smallest difference between the server's clock and ours, on this connection
-  #behindMs = 0;
+  #beats = new Beats();
   #isOpen = false;
-  #isSignedOut = false;
   #said = null;
 
   constructor({ url, env }) {
@@ -46,7 +38,7 @@ export class MarketFeed {
   // listener(frame) with the best prices of a market, for lists. Returns a function that stops.
   watchTop(ticker, listener) {
     const isNew = !this.#tops.has(ticker);
-    if (isNew) this.#tops.set(ticker, { listeners: new Set(), frame: null });
+    if (isNew) this.#tops.set(ticker, { listeners: new Set(), frame: null, isLate: false });
     const { frame } = this.#tops.get(ticker);
     if (frame) queueMicrotask(() => listener(frame));
     return this.#listen("tops", this.#tops, ticker, listener, isNew);
@@ -67,17 +59,31 @@ export class MarketFeed {
     return this.#books.get(ticker)?.trades ?? [];
   }
 
-  // How far a market's book may be believed: {state, ageMs, why}; `ageMs` since it was last heard of, null if never.
+  // How far a market's book may be believed: {state, ageMs, why}; `ageMs` since it last told of itself, null if never.
   label(ticker, nowMs) {
     const watched = this.#books.get(ticker);
     const ageMs = watched?.heardAt == null ? null : Math.max(0, nowMs - watched.heardAt);
     return { ...this.#judge(watched, nowMs), ageMs };
   }
 
-  // The same for the way to the exchange as a whole; `ageMs` is how old its last sign of life is.
+  // The same for the way to the exchange as a whole.
   feedLabel(nowMs) {
-    const ageMs = this.#beat?.age == null ? null : this.#beat.age + Math.max(0, nowMs - this.#beatAt);
-    return { ...(this.#lost(nowMs) ?? this.#upstream() ?? this.#well()), ageMs };
+    return this.#beats.label(nowMs);
+  }
+
+  // Whose numbers count now; null before the first beat.
+  get epoch() {
+    return this.#beats.epoch;
+  }
+
+  // Whether something may have been left out since a market's best prices were told: they come again by themselves.
+  isTopLate(ticker) {
+    return this.#tops.get(ticker)?.isLate ?? false;
+  }
+
+  // How old something is that the server dates at `atMs`; null before the first beat.
+  ageOf(atMs, nowMs) {
+    return this.#beats.ageOf(atMs, nowMs);
   }
 
   stop() {
@@ -85,50 +91,32 @@ export class MarketFeed {
   }
 
   #judge(watched, nowMs) {
-    const lost = this.#lost(nowMs);
+    const lost = this.#beats.lost(nowMs);
     if (lost) return lost;
     if (!watched) return { state: "DOWN", why: "not watched" };
     if (watched.error) return { state: "DOWN", why: watched.error };
     const { book } = watched;
-    const isWhole = book.isWhole && book.epoch === this.#beat.e;
+    const isWhole = book.isWhole && book.epoch === this.#beats.epoch;
     if (isWhole && book.state === "CLOSED") return { state: "CLOSED", why: book.why };
-    const upstream = this.#upstream();
+    const upstream = this.#beats.upstream();
     if (upstream?.state === "DOWN") return upstream;
     if (!isWhole) return { state: "RESYNC", why: book.epoch === null ? book.why : "asking for the whole book" };
     if (watched.isSlow) return { state: "STALE", why: "this browser has fallen behind" };
     return upstream ?? { state: book.state, why: book.why };
   }
 
-  #lost(nowMs) {
-    if (this.#isSignedOut) return { state: "DOWN", why: "signed out" };
-    if (!this.#isOpen || Math.abs(nowMs - this.#beatAt) > BEAT_LOST_MS) return { state: "DOWN", why: "server lost" };
-    if (this.#behindMs > BEHIND_MS) return { state: "STALE", why: "this browser has fallen behind" };
-    return null;
-  }
-
-  #upstream() {
-    if (this.#beat.feed === "down") return { state: "DOWN", why: this.#beat.why };
-    if (this.#beat.feed === "stale") return { state: "STALE", why: this.#beat.why };
-    return null;
-  }
-
-  // Without a stream nothing is wrong, and nothing is live: each market's own label says as much.
-  #well() {
-    return this.#beat.feed === "polled" ? { state: "POLLED", why: this.#beat.why } : { state: "LIVE", why: "" };
-  }
-
   #opened() {
     this.#isOpen = true;
-    this.#quickest = Infinity;
-    this.#behindMs = 0;
+    this.#beats.open();
     this.#said = null;
     this.#send({ op: "watch", books: [...this.#books.keys()], tops: [...this.#tops.keys()] });
   }
 
   #down(code) {
     this.#isOpen = false;
-    this.#isSignedOut = code === SIGNED_OUT;
+    this.#beats.close(code);
     for (const watched of this.#books.values()) watched.lose();
+    for (const held of this.#tops.values()) held.isLate = true;
   }
 
   #send(message) {
@@ -182,25 +170,38 @@ export class MarketFeed {
   }
 
   #beaten(beat, nowMs) {
-    const difference = nowMs - beat.at;
-    this.#quickest = Math.min(this.#quickest, difference);
-    this.#behindMs = difference - this.#quickest;
-    this.#beat = beat;
-    this.#beatAt = nowMs;
-    if (beat.hub_ms === NEVER_HEARD) for (const watched of this.#books.values()) watched.lose();
+    this.#beats.take(beat, nowMs, performance.now());
+    if (this.#beats.isFeedLost) for (const watched of this.#books.values()) watched.lose();
+    else if (beat.feed !== "down") this.#remind(nowMs);
     for (const listener of this.#beatListeners) listener(beat);
+    if (this.#beats.isLagLasting) this.#socket.redial();
+  }
+
+  #remind(nowMs) {
+    let left = REMINDERS_A_BEAT;
+    for (const [ticker, watched] of this.#books) {
+      const question = watched.remind(nowMs);
+      if (!question) continue;
+      this.#send({ ...question, m: ticker });
+      if (--left === 0) return;
+    }
   }
 
   #topped(frame) {
     const held = this.#tops.get(frame.m);
     if (!held) return;
     held.frame = frame;
+    held.isLate = false;
     for (const listener of held.listeners) listener(frame);
   }
 
   #refused(frame) {
-    if (frame.code === "SLOW") for (const watched of this.#books.values()) watched.isSlow = true;
-    const watched = this.#books.get(frame.m);
-    if (watched && frame.code === "UNKNOWN_MARKET") watched.error = frame.text;
+    if (frame.env !== undefined && frame.env !== this.#env) return;
+    if (frame.code === "SLOW") this.#leftOut();
+    if (frame.code === "UNKNOWN_MARKET" || frame.code === "BAD_TICKER") this.#books.get(frame.m)?.refuse(frame.text);
+  }
+  #leftOut() {
+    for (const watched of this.#books.values()) watched.isSlow = true;
+    for (const held of this.#tops.values()) held.isLate = true;
   }
 }

@@ -2,7 +2,10 @@
 
 const FIRST_RETRY_MS = 500;
 const LAST_RETRY_MS = 10_000;
-const SETTLED_MS = 5_000; // a connection this old was a good one
+const SETTLED_MS = 5_000; // a connection that spoke for this long was a good one
+const SILENT_MS = 8_000; // the server beats once a second: one this silent is dead, and may never say so itself
+const LOOK_MS = 1_000;
+const BROKEN = 1006; // what a browser calls the end of a connection that nobody has closed
 const ACK_MS = 1_000;
 const ACK_BYTES = 128 * 1024;
 const FINAL = new Set([4401, 4403]); // signed out, in no team: trying again changes nothing
@@ -15,6 +18,8 @@ export class LiveSocket {
   #timer = null;
   #attempt = 0;
   #openedAt = 0;
+  #heardAt = 0; // anything from the other end; before that, when it was dialled
+  #looks = 0; // since then
   #received = 0;
   #acked = 0;
   #ackedAt = 0;
@@ -28,6 +33,7 @@ export class LiveSocket {
     this.#acks = acks;
     document.addEventListener("visibilitychange", () => this.#wake());
     addEventListener("online", () => this.#wake());
+    setInterval(() => this.#look(), LOOK_MS);
     this.#connect();
   }
 
@@ -42,6 +48,15 @@ export class LiveSocket {
     return true;
   }
 
+  // Gives the connection up and makes another. Of a dead one the end may take minutes to show: nobody waits for it.
+  redial() {
+    const socket = this.#socket;
+    if (socket === null) return;
+    this.#socket = null;
+    socket.close();
+    this.#closed(BROKEN);
+  }
+
   stop() {
     this.#isStopped = true;
     clearTimeout(this.#timer);
@@ -53,21 +68,40 @@ export class LiveSocket {
     this.#timer = null;
     const socket = new WebSocket(this.#url);
     this.#socket = socket;
-    socket.onopen = () => this.#opened();
-    socket.onmessage = ({ data }) => this.#take(data);
-    socket.onclose = ({ code }) => {
-      if (socket === this.#socket) this.#closed(code);
+    this.#noteHeard();
+    const ifOurs = (take) => (event) => {
+      if (socket === this.#socket) take(event);
     };
+    socket.onopen = ifOurs(() => this.#opened());
+    socket.onmessage = ifOurs(({ data }) => this.#take(data));
+    socket.onclose = ifOurs(({ code }) => {
+      this.#socket = null;
+      this.#closed(code);
+    });
+  }
+
+  #noteHeard() {
+    this.#heardAt = performance.now();
+    this.#looks = 0;
+  }
+
+  // A laptop slept, or a box on the way forgot us. What came while this page slept is read before it looks twice.
+  #look() {
+    if (this.#socket === null || this.#isStopped) return;
+    this.#looks += 1;
+    if (this.#looks > 1 && performance.now() - this.#heardAt > SILENT_MS) this.redial();
   }
 
   #opened() {
-    this.#openedAt = performance.now();
+    this.#noteHeard();
+    this.#openedAt = this.#heardAt;
     this.#received = this.#acked = 0;
     this.#ackedAt = this.#openedAt;
     this.#on.onOpen?.();
   }
 
   #take(text) {
+    this.#noteHeard();
     this.#received += text.length; // frames are ASCII: characters are bytes
     this.#on.onFrames(JSON.parse(text));
     if (this.#acks) this.#ack();
@@ -85,7 +119,7 @@ export class LiveSocket {
   #closed(code) {
     this.#on.onDown?.(code);
     if (this.#isStopped || FINAL.has(code)) return;
-    const wasGood = this.#openedAt && performance.now() - this.#openedAt > SETTLED_MS;
+    const wasGood = this.#openedAt && this.#heardAt - this.#openedAt > SETTLED_MS;
     this.#attempt = wasGood ? 0 : this.#attempt + 1;
     this.#openedAt = 0;
     this.#timer = setTimeout(() => this.#connect(), retryDelay(this.#attempt));

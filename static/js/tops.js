@@ -24,7 +24,7 @@ export function followTops(root, listener = () => {}) {
 class TopRow {
   #element;
   #frame = null;
-  #heardAt = null;
+  #rightAt = null; // until when its prices were known to be right
 
   constructor(element, listener) {
     this.#element = element;
@@ -38,8 +38,7 @@ class TopRow {
   #take(frame) {
     const before = this.#frame;
     this.#frame = frame;
-    this.#heardAt = Date.now();
-    if (before === null && TRUSTED.has(frame.state)) this.#element.dataset.topState = frame.state;
+    if (before === null && TRUSTED.has(this.#state())) this.#element.dataset.topState = frame.state;
     this.#price("bid", frame.bid, before);
     this.#price("ask", frame.ask, before);
     const spread = frame.bid === null || frame.ask === null ? null : frame.ask - frame.bid;
@@ -60,15 +59,32 @@ class TopRow {
     flash(cell, name === "bid" ? "yes" : "no");
   }
 
+  // A top of another relay's time than the present one's tells nothing of now, as with books.
+  #state() {
+    if (this.#frame === null) return null;
+    const isOfNow = this.#frame.e === feed.epoch && !feed.isTopLate(this.#element.dataset.top);
+    return isOfNow ? this.#frame.state : "RESYNC";
+  }
+
   // Before the first top the row shows what the catalogue knew, in grey; a stale one shows its state and no prices.
   judge(whole, nowMs) {
-    const own = this.#frame?.state ?? null;
+    const own = this.#state();
     const state = own === null ? "WAITING" : WELL.has(whole.state) ? own : whole.state;
     const isTrusted = state === "WAITING" || TRUSTED.has(state);
     this.#element.dataset.topState = isTrusted ? state : "UNTRUSTED";
     write(this.#element.querySelector("[data-top-why]"), isTrusted ? "" : state);
-    const ageMs = this.#heardAt === null ? null : state === "LIVE" ? whole.ageMs : Math.max(whole.ageMs ?? 0, nowMs - this.#heardAt);
+    const ageMs = own === null ? null : this.#ageMs(isTrusted, whole, nowMs);
     write(this.#element.querySelector("[data-top-age]"), ageMs === null ? "–" : age(ageMs));
+  }
+
+  // A stream tells every change: its prices are as young as its last sign of life. What is read again and again is as
+  // old as the reading, and what nobody vouches for any more has been ageing ever since.
+  #ageMs(isTrusted, whole, nowMs) {
+    if (isTrusted) {
+      const ageMs = this.#frame.at == null ? whole.ageMs : feed.ageOf(this.#frame.at, nowMs);
+      this.#rightAt = ageMs === null ? null : nowMs - ageMs;
+    }
+    return this.#rightAt === null ? null : Math.max(0, nowMs - this.#rightAt);
   }
 }
 

@@ -3,6 +3,7 @@
 import { Book } from "./book.js";
 
 const ASK_AGAIN_MS = 500;
+const REMIND_AFTER_BEATS = 3;
 const TRADES_KEPT = 200;
 
 export class Watched {
@@ -10,15 +11,16 @@ export class Watched {
     this.book = new Book(env, ticker);
     this.listeners = new Set();
     this.trades = []; // newest last
-    this.heardAt = null; // when the market was last heard of, by the page's clock
+    this.heardAt = null; // when the book last told of itself, by the page's clock
     this.isSlow = false; // the server has left something out for us
-    this.error = null; // why there is no such book
+    this.error = null; // why there is no such book: until one comes
   }
 
   #tradesEpoch = null;
   #tradeNumber = 0;
   #bookAskedAt = -Infinity;
   #tradesAskedAt = -Infinity;
+  #doubtedBeats = 0;
 
   // Takes one frame; returns what to ask the server for: {op: "snapshot"} or {op: "trades", after} or null.
   take(frame, nowMs) {
@@ -36,6 +38,22 @@ export class Watched {
     this.book.isWhole = false;
     this.isSlow = false;
     this.#bookAskedAt = this.#tradesAskedAt = -Infinity;
+    this.#doubtedBeats = 0;
+  }
+
+  // The server knows no such market now: it may know it later, and then the book comes.
+  refuse(why) {
+    this.lose();
+    this.error = why;
+  }
+
+  // Called at each beat. Normally the server knows that we wait; what it has not brought for some beats is asked for.
+  remind(nowMs) {
+    const isDoubted = !this.book.isWhole || this.isSlow;
+    this.#doubtedBeats = isDoubted ? this.#doubtedBeats + 1 : 0;
+    if (this.#doubtedBeats <= REMIND_AFTER_BEATS) return null;
+    this.#doubtedBeats = 0;
+    return this.#askBook(nowMs);
   }
 
   #note(frame, nowMs) {
@@ -47,7 +65,7 @@ export class Watched {
   }
 
   #askBook(nowMs) {
-    if (nowMs - this.#bookAskedAt < ASK_AGAIN_MS) return null;
+    if (Math.abs(nowMs - this.#bookAskedAt) < ASK_AGAIN_MS) return null;
     this.#bookAskedAt = nowMs;
     return { op: "snapshot" };
   }
@@ -56,9 +74,8 @@ export class Watched {
     if (frame.e !== this.#tradesEpoch) this.#beginTrades(frame.e);
     if (frame.k <= this.#tradeNumber) return null;
     // A hole is asked for once; what the relay no longer has is left out.
-    if (frame.k > this.#tradeNumber + 1 && nowMs - this.#tradesAskedAt >= ASK_AGAIN_MS) return this.#askTrades(nowMs);
+    if (frame.k > this.#tradeNumber + 1 && Math.abs(nowMs - this.#tradesAskedAt) >= ASK_AGAIN_MS) return this.#askTrades(nowMs);
     this.#tradeNumber = frame.k;
-    this.heardAt = nowMs;
     this.trades.push(frame);
     if (this.trades.length > TRADES_KEPT) this.trades.shift();
     this.#tell(frame);
@@ -66,7 +83,8 @@ export class Watched {
   }
 
   #checkTrades(frame, nowMs) {
-    if (frame.e !== this.#tradesEpoch) this.#beginTrades(frame.e);
+    // Fewer trades than we have had: they are counted anew.
+    if (frame.e !== this.#tradesEpoch || frame.k < this.#tradeNumber) this.#beginTrades(frame.e);
     return frame.k > this.#tradeNumber ? this.#askTrades(nowMs) : null;
   }
 

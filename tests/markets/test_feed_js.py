@@ -2,84 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
-from playwright.sync_api import Page, WebSocketRoute
+from playwright.sync_api import Page
+
+from tests.markets.playedserver import PlayedServer
 
 pytestmark = pytest.mark.browser
 
-OPEN = """async () => {
-  const {MarketFeed} = await import("/js/feed.js");
-  globalThis.feed = new MarketFeed({url: "/ws/markets/", env: "sandbox"});
-  feed.watchBook("A", () => {});
-}"""
-LABEL = """() => {
-  const {state, why} = feed.label("A", Date.now());
-  return [state, why];
-}"""
 
-
-class PlayedServer:
-    """The other end of the page's socket."""
-
-    def __init__(self, page: Page) -> None:
-        self.page = page
-        self.said: list[dict[str, Any]] = []
-        self._route: WebSocketRoute | None = None
-        page.route_web_socket("**/ws/markets/", self._open)
-        page.reload()
-        page.evaluate(OPEN)
-        self.wait_for("watch")
-
-    def _open(self, route: WebSocketRoute) -> None:
-        self._route = route
-        route.on_message(lambda text: self.said.append(json.loads(text)))
-
-    def wait_for(self, op: str) -> dict[str, Any]:
-        """Return the next thing of this kind that the page says."""
-        for _ in range(200):
-            if found := [message for message in self.said if message["op"] == op]:
-                self.said = [message for message in self.said if message["op"] != op]
-                return found[0]
-            self.page.wait_for_timeout(10)
-        raise AssertionError(f"the page has not said {op}, only {self.said}")
-
-    def send(self, *frames: dict[str, Any]) -> None:
-        """Send frames and return when the page has taken them."""
-        assert self._route is not None
-        self._route.send(json.dumps(frames))
-        self.page.evaluate("() => new Promise((done) => setTimeout(done, 20))")
-
-    def label(self) -> list[str]:
-        found: list[str] = self.page.evaluate(LABEL)
-        return found
-
-    def now_ms(self) -> int:
-        found: int = self.page.evaluate("() => Date.now()")
-        return found
-
-    def beat(self, feed: str = "live", *, hub_ms: int = 0, why: str = "", epoch: str = "e1") -> dict[str, Any]:
-        at = self.now_ms()
-        return {
-            **{"t": "beat", "env": "sandbox", "e": epoch, "at": at, "feed": feed, "why": why},
-            **{"age": 3, "heard": 4, "hub_ms": hub_ms},
-        }
-
-    def book(self, number: int, *, state: str = "LIVE", epoch: str = "e1") -> dict[str, Any]:
-        return {
-            **{"t": "book", "env": "sandbox", "m": "A", "e": epoch, "n": number, "up": None, "ts": None, "at": 5},
-            **{"quiet": 0, "state": state, "why": "", "bids": [[4000, 100]], "asks": [], "grid": None},
-            **{"status": "active", "close": None, "replay": False, "last": None, "k": 0},
-        }
-
-    def delta(self, number: int) -> dict[str, Any]:
-        return {
-            **{"t": "delta", "env": "sandbox", "m": "A", "e": "e1", "n": number, "up": None, "ts": None, "at": 6},
-            **{"b": [[4000, 50]], "a": []},
-        }
+MOST_PATIENCE_MS = 20_000  # how long a page that lags behind waits before it dials again
+BOOK_AGE = "(ticker) => feed.label(ticker, Date.now()).ageMs"
+FEED_AGE = "() => feed.feedLabel(Date.now()).ageMs"
 
 
 @pytest.fixture
@@ -87,6 +22,18 @@ def server(static_page: Page) -> Iterator[PlayedServer]:
     yield PlayedServer(static_page)
     static_page.evaluate("() => feed.stop()")
     static_page.unroute_all()
+
+
+@pytest.fixture
+def timed(static_page: Page) -> Iterator[PlayedServer]:
+    """Return the server of a page whose clock the test may set."""
+    browser = static_page.context.browser
+    assert browser is not None
+    page = browser.new_page()
+    page.clock.install()
+    page.goto(static_page.url)
+    yield PlayedServer(page, "A", "B")
+    page.close()
 
 
 def test_a_book_is_live_only_when_it_is_whole_and_the_way_to_it_is(server: PlayedServer) -> None:
@@ -145,3 +92,243 @@ def test_a_hole_in_the_numbers_is_not_live_until_a_whole_book(server: PlayedServ
     assert server.wait_for("snapshot") == {"op": "snapshot", "m": "A", "env": "sandbox"}
     server.send(server.book(6))
     assert server.label() == ["LIVE", ""]
+
+
+# --- numbers that go back ----------------------------------------------------------------------------
+
+
+def test_a_book_that_is_not_whole_takes_any_whole_book_of_the_epoch(server: PlayedServer) -> None:
+    server.send(server.beat(), server.book(40))
+    server.send(server.delta(42))
+    assert server.label()[0] == "RESYNC"
+
+    server.send(server.book(1, size=700))
+
+    assert server.label() == ["LIVE", ""]
+    assert server.held() == (1, [[4000, 700]])
+
+
+def test_after_a_reconnect_numbers_may_begin_anew(server: PlayedServer) -> None:
+    server.send(server.beat(), server.book(40))
+    server.routes[-1].close(code=1011, reason="")
+    server.wait_for("watch")
+
+    server.send(server.beat(), server.book(2, size=700), server.delta(3, size=800))
+
+    assert server.label() == ["LIVE", ""]
+    assert server.held() == (3, [[4000, 800]])
+
+
+def test_a_whole_book_under_an_earlier_number_is_asked_for_again_and_not_passed_over(server: PlayedServer) -> None:
+    server.send(server.beat(), server.book(40))
+
+    server.send(server.book(1, size=700))
+
+    assert server.label() == ["RESYNC", "asking for the whole book"]
+    assert server.wait_for("snapshot")["m"] == "A"
+    server.send(server.book(2, size=700))
+    assert server.label() == ["LIVE", ""]
+    assert server.held() == (2, [[4000, 700]])
+
+
+def test_a_change_under_an_earlier_number_is_no_reason_to_go_on_believing(server: PlayedServer) -> None:
+    server.send(server.beat(), server.book(40))
+
+    server.send(server.delta(2, size=700))
+
+    assert server.label() == ["RESYNC", "asking for the whole book"]
+    assert server.wait_for("snapshot")["m"] == "A"
+
+
+def test_a_frame_that_comes_twice_costs_nothing(server: PlayedServer) -> None:
+    server.send(server.beat(), server.book(40), server.book(40), server.delta(41), server.delta(41))
+
+    assert server.label() == ["LIVE", ""]
+    assert server.held() == (41, [[4000, 50]])
+
+
+def test_trades_whose_numbers_begin_anew_are_asked_for_from_the_first(server: PlayedServer) -> None:
+    server.send(server.beat(), server.book(40), *(server.trade(number) for number in range(1, 6)))
+    server.send(server.delta(42))
+
+    server.send(server.book(1) | {"k": 2})
+
+    assert server.wait_for("trades") == {"op": "trades", "m": "A", "after": 0, "env": "sandbox"}
+    server.send(server.trade(1), server.trade(2), server.trade(3))
+    assert server.page.evaluate("() => feed.trades('A').map(({k}) => k)") == [1, 2, 3]
+
+
+# --- what the server says against a book ---------------------------------------------------------------
+
+
+def test_a_market_that_was_not_known_is_shown_when_its_book_comes(server: PlayedServer) -> None:
+    server.send(server.beat(), server.book(40))
+    server.send(server.error("UNKNOWN_MARKET", "There is no such market.", env="sandbox", m="A"))
+    assert server.label() == ["DOWN", "There is no such market."]
+
+    server.send(server.delta(41))
+    assert server.label() == ["DOWN", "There is no such market."]
+    server.send(server.book(1))
+
+    assert server.label() == ["LIVE", ""]
+
+
+def test_a_market_whose_name_cannot_be_a_ticker_says_so(server: PlayedServer) -> None:
+    server.send(server.beat())
+
+    server.send(server.error("BAD_TICKER", "That is not a market's ticker.", env="sandbox", m="A"))
+
+    assert server.label() == ["DOWN", "That is not a market's ticker."]
+
+
+def test_an_error_of_another_environment_says_nothing_of_this_book(server: PlayedServer) -> None:
+    server.send(server.beat(), server.book(40))
+
+    server.send(server.error("UNKNOWN_MARKET", "There is no such market.", env="production", m="A"))
+
+    assert server.label() == ["LIVE", ""]
+
+
+def test_a_page_that_was_too_slow_believes_each_book_again_when_it_comes_whole(timed: PlayedServer) -> None:
+    timed.send(timed.beat(), timed.book(40), timed.book(7, ticker="B"))
+    timed.send(timed.error("SLOW", "This browser has fallen behind."))
+    assert timed.label("A") == timed.label("B") == ["STALE", "this browser has fallen behind"]
+
+    timed.send(timed.book(41))
+
+    assert timed.label("A") == ["LIVE", ""]
+    assert timed.label("B") == ["STALE", "this browser has fallen behind"]
+
+
+def test_what_stays_doubted_is_asked_for_again(timed: PlayedServer) -> None:
+    timed.send(timed.beat(), timed.book(40), timed.book(7, ticker="B"))
+    # B was quiet while the page was too slow: the server has left nothing out, and sends nothing by itself.
+    timed.send(timed.error("SLOW", "This browser has fallen behind."), timed.book(41))
+
+    for _ in range(5):
+        timed.page.clock.run_for(1_000)
+        timed.send(timed.beat())
+
+    assert timed.wait_for("snapshot") == {"op": "snapshot", "m": "B", "env": "sandbox"}
+    timed.send(timed.book(7, ticker="B"))
+    assert timed.label("B") == ["LIVE", ""]
+
+
+def test_an_unknown_market_is_asked_for_again(timed: PlayedServer) -> None:
+    timed.send(timed.beat(), timed.book(7, ticker="B"))
+    timed.send(timed.error("UNKNOWN_MARKET", "There is no such market.", env="sandbox", m="A"))
+
+    for _ in range(5):
+        timed.page.clock.run_for(1_000)
+        timed.send(timed.beat())
+
+    assert timed.wait_for("snapshot")["m"] == "A"
+
+
+def test_nothing_is_asked_for_again_while_nobody_could_answer(timed: PlayedServer) -> None:
+    for _ in range(5):
+        timed.page.clock.run_for(1_000)
+        timed.send(timed.beat("down", why="the feed process is silent"))
+
+    assert {message["op"] for message in timed.said} == {"ack"}
+
+
+def test_hundreds_of_doubted_books_are_asked_for_a_few_at_a_time(static_page: Page) -> None:
+    server = PlayedServer(static_page, *(f"M{number}" for number in range(100)))
+    for _ in range(4):
+        server.send(server.beat())
+
+    asked = [message["m"] for message in server.said if message["op"] == "snapshot"]
+    assert asked == [f"M{number}" for number in range(10)]
+    static_page.evaluate("() => feed.stop()")
+    static_page.unroute_all()
+
+
+def test_a_page_that_is_told_that_nobody_is_logged_in_says_so_and_dials_no_more(timed: PlayedServer) -> None:
+    timed.send(timed.beat(), timed.book(40))
+
+    timed.routes[-1].close(code=4401, reason="")
+    timed.page.clock.run_for(60_000)
+
+    assert timed.label() == ["DOWN", "signed out"]
+    assert len(timed.routes) == 1
+
+
+# --- clocks ------------------------------------------------------------------------------------------
+
+
+def test_a_page_that_lags_behind_says_so(timed: PlayedServer) -> None:
+    timed.send(timed.beat(), timed.book(40))
+
+    timed.send(timed.beat(behind_ms=2_600))
+
+    assert timed.label() == ["STALE", "this browser has fallen behind"]
+    timed.send(timed.beat(behind_ms=200))
+    assert timed.label() == ["LIVE", ""]
+
+
+def test_a_step_back_of_the_servers_clock_heals_by_a_new_connection(timed: PlayedServer) -> None:
+    timed.send(timed.beat(), timed.book(40))
+    timed.send(timed.beat(behind_ms=60_000))
+    assert timed.label() == ["STALE", "this browser has fallen behind"]
+
+    for _ in range(MOST_PATIENCE_MS // 1_000 + 1):
+        timed.page.clock.run_for(1_000)
+        timed.send(timed.beat(behind_ms=60_000))
+        if timed.label() != ["STALE", "this browser has fallen behind"]:
+            break
+
+    assert timed.label() == ["DOWN", "server lost"]
+    timed.wait_for("watch")
+    assert len(timed.routes) == 2
+    timed.send(timed.beat(behind_ms=60_000), timed.book(40))
+    assert timed.label() == ["LIVE", ""]
+
+
+def test_a_moments_lag_makes_no_new_connection(timed: PlayedServer) -> None:
+    timed.send(timed.beat(), timed.book(40))
+    for second in range(30):
+        timed.page.clock.run_for(1_000)
+        timed.send(timed.beat(behind_ms=3_000 if second % 5 else 0))
+
+    assert len(timed.routes) == 1
+
+
+def test_a_step_of_the_browsers_own_clock_makes_nothing_old(timed: PlayedServer) -> None:
+    timed.send(timed.beat(), timed.book(40))
+
+    timed.page.clock.set_system_time(timed.now_ms() + 3_600_000)
+    timed.send(timed.beat(behind_ms=3_600_000))
+
+    assert timed.label() == ["LIVE", ""]
+
+
+def test_a_step_back_of_the_browsers_clock_keeps_no_question_from_being_asked(timed: PlayedServer) -> None:
+    timed.send(timed.beat(), timed.book(40), timed.delta(42))
+    timed.wait_for("snapshot")
+
+    timed.page.clock.set_system_time(timed.now_ms() - 3_600_000)
+    timed.send(timed.beat(), timed.delta(43))
+
+    assert timed.wait_for("snapshot")["m"] == "A"
+
+
+# --- ages --------------------------------------------------------------------------------------------
+
+
+def test_a_stalled_feed_is_as_old_as_its_data_whatever_pings_arrive(server: PlayedServer) -> None:
+    server.send(server.beat("stale", why="nothing has been heard from the exchange", age=3, heard=41_000))
+
+    assert 41_000 <= server.page.evaluate(FEED_AGE) < 60_000
+    server.send(server.beat("live", age=3, heard=41_000))
+    assert 3 <= server.page.evaluate(FEED_AGE) < 20_000
+
+
+def test_a_trade_does_not_make_a_book_younger(server: PlayedServer) -> None:
+    server.send(server.beat(), server.book(40, quiet=60_000))
+
+    server.send(server.trade(1))
+
+    assert 60_000 <= server.page.evaluate(BOOK_AGE, "A") < 80_000
+    server.send(server.delta(41))
+    assert server.page.evaluate(BOOK_AGE, "A") < 20_000
