@@ -353,8 +353,9 @@ class Hub:
                 "tops": tops,
                 "pace_ms": self.pace.ms,
             }
-            relay.announced_at = now
-            relay.is_changed = not await self.line.send_group(relay_group(environment), wish)
+            relay.announced_at, relay.is_changed = now, False  # before it is sent: meanwhile the wish may change again
+            if not await self.line.send_group(relay_group(environment), wish):
+                relay.is_changed = True
         if due:
             await self._ask(environment, due, now)
 

@@ -201,6 +201,22 @@ async def test_a_lost_last_frame_is_found_by_the_numbers_of_the_beat(hub: Hub, l
     assert kinds(viewer) == [("book", 2)]
 
 
+async def test_what_is_wanted_while_a_wish_is_on_its_way_is_said_at_once(hub: Hub, line: Said) -> None:
+    viewer = watching(hub, "A")
+    send = line.send_group
+
+    async def send_slowly(group: str, message: dict[str, Any]) -> bool:
+        line.send_group = send  # type: ignore[method-assign]
+        hub.watch(viewer, "sandbox", ["B"], [])
+        return await send(group, message)
+
+    line.send_group = send_slowly  # type: ignore[method-assign]
+    await hub.announce("sandbox")
+    await hub.announce("sandbox")
+
+    assert [wish["books"] for wish in line.take("relay.wish")] == [["A"], ["A", "B"]]
+
+
 async def test_numbers_that_agree_ask_for_nothing(hub: Hub, line: Said) -> None:
     watching(hub)
     hub.receive(tick(frame("snap", 5)))
