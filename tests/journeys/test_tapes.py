@@ -148,18 +148,22 @@ def test_a_stall_a_reconnect_and_the_close_are_seen_as_such(follow: Callable[[st
 
     page.assert_true_while_live()
     shown = page.live()
-    first, second = sorted({sample["connection"] for sample in shown})
-    stalled_from = max(sample["at"] for sample in shown if sample["connection"] == first)
+    _, second = sorted({sample["connection"] for sample in shown})
+    stalled_from = min(
+        sample["at"] for sample in page.samples if sample["at"] > shown[0]["at"] and sample["state"] != "LIVE"
+    )
     live_again = min(sample["at"] for sample in shown if sample["connection"] == second)
     closed_from = min(sample["at"] for sample in page.samples if sample["state"] == "CLOSED")
-    between = [sample["state"] for sample in page.samples if stalled_from < sample["at"] < live_again]
+    between = [sample["state"] for sample in page.samples if stalled_from <= sample["at"] < live_again]
     assert between[0] == "STALE"
-    assert set(between) <= {"STALE", "DOWN", "RESYNC"}
+    # What the stall held back comes out just before the connection ends: for a moment the exchange is heard again.
+    assert between.count("LIVE") < between.count("STALE") / 10
+    assert set(between) <= {"STALE", "DOWN", "RESYNC", "LIVE"}
     assert set(between) & {"DOWN", "RESYNC"}
     assert {sample["state"] for sample in page.samples if sample["at"] >= closed_from} == {"CLOSED"}
     assert (
         page.share_live(
-            lambda sample: shown[0]["at"] <= sample["at"] <= stalled_from or live_again <= sample["at"] < closed_from
+            lambda sample: shown[0]["at"] <= sample["at"] < stalled_from or live_again <= sample["at"] < closed_from
         )
         >= 0.99
     )
