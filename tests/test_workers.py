@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import execnet
 import pytest
 
 from tests.conftest import pytest_xdist_auto_num_workers as workers
@@ -60,7 +61,7 @@ def end(ear: Ear) -> dict[str, Any]:
     config = SimpleNamespace(stash=pytest.Stash(), workerinput={}, workeroutput={})
     config.stash[EAR] = ear
     hearing.pytest_sessionfinish(SimpleNamespace(config=config), 0)  # type: ignore[arg-type]
-    told: dict[str, Any] = config.workeroutput["told"]
+    told: dict[str, Any] = execnet.loads(execnet.dumps(config.workeroutput["told"]))  # as it travels
     return told
 
 
@@ -126,3 +127,16 @@ def test_a_word_behind_the_last_test_of_a_worker_turns_the_run_red(ears: tuple[E
 
     assert session.exitstatus == pytest.ExitCode.TESTS_FAILED
     assert any("'extra' was unexpected" in complaint for complaint in conductor.late)
+
+
+@pytest.mark.parametrize("node", [{"workeroutput": {}}, {}])
+def test_a_worker_that_hands_nothing_on_turns_the_run_red(ears: tuple[Ear, Ear, Ear], node: dict[str, Any]) -> None:
+    first, _, conductor = ears
+    config = SimpleNamespace(stash=pytest.Stash())
+    config.stash[EAR] = conductor
+    hearing.pytest_testnodedown(SimpleNamespace(config=config, **node), "Not properly terminated")
+
+    session, _ = conduct(conductor, end(first), files=set())
+
+    assert session.exitstatus == pytest.ExitCode.TESTS_FAILED
+    assert conductor.late == ["a worker has handed nothing on (Not properly terminated)"]

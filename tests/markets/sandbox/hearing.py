@@ -189,10 +189,15 @@ def partial(config: pytest.Config) -> str | None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any, error: object) -> None:
-    """Take over what a worker heard; one that broke off has handed nothing on, and fails the run by that."""
+    """Take over what a worker heard. One that hands nothing on fails the run: nobody judged what it heard last."""
+    ear = node.config.stash.get(EAR, None)
+    if ear is None:
+        return
     told = getattr(node, "workeroutput", {}).get("told")
-    if told is not None:
-        node.config.stash[EAR].add(told)
+    if told is None:
+        ear.late.append(f"a worker has handed nothing on ({error or 'without a reason'})")
+    else:
+        ear.add(told)
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
@@ -214,7 +219,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Say what was judged and what nobody ever said; with -v every operation × status, with -vv every field."""
     ear = config.stash.get(EAR, None)
-    if ear is None or not ear.has_heard or not HERE.is_relative_to(config.rootpath):
+    if ear is None or not (ear.has_heard or ear.late) or not HERE.is_relative_to(config.rootpath):
         return
     for complaint in ear.late:
         terminalreporter.write_line(f"behind the last test: {complaint}")
