@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
@@ -62,6 +64,24 @@ def secret(name: str) -> str:
         except OSError as exc:
             raise BadSetting(f"{name}_FILE cannot be read: {exc.strerror}.") from None
     return text(name)
+
+
+def database(name: str) -> dict[str, Any]:
+    """Read the address of a database into Django's settings. Its text holds a password and is never repeated."""
+    import environ  # with Django, which the supervisor does without
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it would repeat the text
+            found: dict[str, Any] = environ.Env.db_url_config(secret(name))
+    except ValueError:
+        found = {}
+    if "." not in found.get("ENGINE", ""):
+        raise BadSetting(
+            f"{name} cannot be read: write it as postgres://user:password@host:port/name, and /, @, # and ? of a"
+            " password as %2F, %40, %23 and %3F."
+        ) from None
+    return found
 
 
 def exchange_url(name: str, default: str, *, schemes: tuple[str, str]) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from ipaddress import ip_address
+
 from kalshiweb import env
 
 LOCAL = ("localhost", "127.0.0.1", "[::1]")
@@ -14,8 +17,8 @@ def hosts(bind: str) -> list[str]:
     An address may join them because no name server can point another site's name at it as a Host.
     """
     own = f"[{bind}]" if ":" in bind else bind
-    first = [] if bind in EVERYWHERE or own == "127.0.0.1" else [own]
-    return env.names("KALSHIWEB_HOSTS", ",".join([*first, *(name for name in LOCAL if name not in first)]))
+    first = [own] if _is_address(bind) and bind not in EVERYWHERE and own != "127.0.0.1" else []
+    return _some("KALSHIWEB_HOSTS", [*first, *(name for name in LOCAL if name not in first)])
 
 
 def origins(bind: str, port: int) -> list[str]:
@@ -23,7 +26,7 @@ def origins(bind: str, port: int) -> list[str]:
     names = hosts(bind)
     is_https = env.flag("KALSHIWEB_HTTPS")
     made = [f"https://{name}" if is_https else f"http://{name}:{port}" for name in names]
-    return env.names("KALSHIWEB_ORIGINS", ",".join(made))
+    return _some("KALSHIWEB_ORIGINS", made)
 
 
 def asked_host(bind: str) -> str:
@@ -35,6 +38,25 @@ def told_url(bind: str, port: int) -> str:
     """Return the address for a person, as browsers are let in."""
     scheme, _, rest = origins(bind, port)[0].partition("://")
     return f"{scheme}://{_named(rest)}/"
+
+
+def as_browsers_write(bind: str) -> str:
+    """Return an address as it stands in a URL, without brackets and leading zeros; any other text as it is."""
+    bare = bind.strip().strip("[]")
+    return str(ip_address(bare)) if _is_address(bare) else bare
+
+
+def _is_address(bind: str) -> bool:
+    with suppress(ValueError):
+        ip_address(bind)
+        return True
+    return False
+
+
+def _some(name: str, default: list[str]) -> list[str]:
+    if found := env.names(name, ",".join(default)):
+        return found
+    raise env.BadSetting(f"{name} names nothing: unset it, or name at least one.")
 
 
 def _named(pattern: str) -> str:

@@ -126,6 +126,7 @@ class Supervisor:
         self.printer = printer or Printer(sys.stdout)
         self.facts: dict[str, str] = {}
         self.is_stopping = False
+        self.is_up = False  # once it is, a part that cannot work is said and tried again, and ends no other
         self.on_start: Callable[[], object] = lambda: None
         self.children: dict[str, Child] = {}
         self._parts: dict[str, Part] = {}
@@ -234,8 +235,14 @@ class Supervisor:
             self._selector.unregister(child.control)
         for name, value in reported or []:
             if name == "failed":
-                raise StartFailed(value)
-            self.learn(name, value)
+                self._take_failure(child, value)
+            else:
+                self.learn(name, value)
+
+    def _take_failure(self, child: Child, reason: str) -> None:
+        if not self.is_up and not self.is_stopping:
+            raise StartFailed(reason)
+        self.printer.say(f"{child.part.name} cannot work: {reason}")
 
     def _bury(self, name: str) -> None:
         """Forget an ended part, the rest of its group included, and plan its return."""
@@ -259,8 +266,8 @@ class Supervisor:
             self.printer.lines(child.part.name, rest + b"\n")
         reported = child.heard() or []
         child.close()
-        if failures := [value for name, value in reported if name == "failed"]:
-            raise StartFailed(failures[0])
+        for reason in [value for name, value in reported if name == "failed"][:1]:
+            self._take_failure(child, reason)
 
     def _start_due(self) -> None:
         now = time.monotonic()

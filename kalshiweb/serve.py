@@ -19,7 +19,7 @@ from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from kalshiweb import data_dir, env, lock, valkey
+from kalshiweb import data_dir, env, lock, origins, valkey
 from kalshiweb.exchanges import ENVIRONMENTS
 from kalshiweb.parts import Desk, build, free_port
 from kalshiweb.printing import Printer
@@ -67,12 +67,14 @@ def main(arguments: Sequence[str]) -> int:
 
 def serve(options: argparse.Namespace) -> int:
     """Check, lock, run. What is refused is refused before anything is started."""
-    options.bind = options.bind.strip().strip("[]")
+    options.bind = origins.as_browsers_write(options.bind)
     data = data_dir.data_dir()
     if running := lock.holder(data):
         return _refuse(f"This desk already runs ({running}): stop it first, or set another KALSHIWEB_DATA_DIR.", 2)
     if (reason := _port_problem(options.bind, options.port)) is not None:
         return _refuse(reason, PORT_TAKEN)
+    if options.sandbox_port == options.port and options.exchange == "sandbox":
+        return _refuse(f"--port and --sandbox-port are both {options.port}: give them different ones.", PORT_TAKEN)
     if options.sandbox_port and (reason := _port_problem("127.0.0.1", options.sandbox_port, "--sandbox-port")):
         return _refuse(reason, PORT_TAKEN)
     desk = Desk(
@@ -108,6 +110,7 @@ def _run(desk: Desk) -> int:
                     f"not ready after {progress.seconds:.0f} s: {progress.waits_for()}; it keeps trying."
                 )
             else:
+                supervisor.is_up = True
                 _say_ready(desk, supervisor, progress.seconds)
             supervisor.run(lambda: False)
             supervisor.printer.say("stopping")
@@ -138,7 +141,7 @@ def _log_in(desk: Desk, path: str) -> str:
 def _port_problem(bind: str, port: int, option: str = "--port") -> str | None:
     if not 0 < port <= MOST_PORTS:
         return f"{option} must be a number from 1 to {MOST_PORTS}, not {port}."
-    if not bind:
+    if not bind or (bind.replace(".", "").isdecimal() and bind.count(".") != 3):  # 127.1 is nobody's Host
         return "--bind needs an address: 127.0.0.1 for this machine alone, 0.0.0.0 for every network."
     family = socket.AF_INET6 if ":" in bind else socket.AF_INET
     with socket.socket(family) as probe:

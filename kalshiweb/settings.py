@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import environ
-
 from kalshiweb import env, origins
 from kalshiweb.data_dir import data_dir, runtime_dir, secret_key
 from kalshiweb.exchanges import ENVIRONMENTS, read_exchanges
@@ -95,7 +93,7 @@ TEMPLATES = [
 # --- database: SQLite beside us, or whatever DATABASE_URL names ----------------------------------
 DATABASE_URL = env.secret("DATABASE_URL")
 if DATABASE_URL:
-    DATABASES = {"default": environ.Env.db_url_config(DATABASE_URL)}
+    DATABASES = {"default": env.database("DATABASE_URL")}
     DATABASES["default"]["CONN_MAX_AGE"] = None
     DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
 else:

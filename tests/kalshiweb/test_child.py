@@ -57,3 +57,11 @@ def test_an_open_door_beside_production_money_ends_the_desk(tmp_path: Path) -> N
 
     assert told == "failed DEBUG is on beside production money. Unset KALSHIWEB_DEBUG.\n"
     assert printed == ""
+
+
+def test_a_databases_address_that_cannot_be_read_ends_the_desk_without_its_password(tmp_path: Path) -> None:
+    told, printed = ended("web", tmp_path, DATABASE_URL="postgres://desk:hunter2/ss@db/desk")
+
+    assert told.startswith("failed DATABASE_URL cannot be read: ")
+    assert "hunter2" not in told + printed
+    assert printed == ""

@@ -83,3 +83,29 @@ def test_an_exchange_in_clear_text_elsewhere_is_refused(monkeypatch: pytest.Monk
 
     with pytest.raises(env.BadSetting, match="must be a https:// address"):
         env.exchange_url("KW_REST", "", schemes=("https", "http"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["postgres://desk:hunter2/ss@db/desk", "hunter2", "hunter2://db/desk", "postgres://desk:pw@db:hunter2/desk"],
+)
+def test_a_databases_address_that_cannot_be_read_is_not_repeated(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], text: str
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", text)
+
+    with pytest.raises(env.BadSetting, match="DATABASE_URL cannot be read") as refusal:
+        env.database("DATABASE_URL")
+
+    assert "unter2" not in str(refusal.value)
+    assert refusal.value.__suppress_context__ or refusal.value.__context__ is None
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_databases_address_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgres://desk:a%2Fb@db:5433/book")
+
+    found = env.database("DATABASE_URL")
+
+    assert (found["ENGINE"], found["NAME"]) == ("django.db.backends.postgresql", "book")
+    assert (found["USER"], found["PASSWORD"], found["HOST"], found["PORT"]) == ("desk", "a/b", "db", 5433)

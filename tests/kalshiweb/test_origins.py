@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kalshiweb import origins
+from kalshiweb.env import BadSetting
 
 LOCAL = ["localhost", "127.0.0.1", "[::1]"]
 
@@ -29,6 +30,32 @@ def test_the_one_address_that_is_listened_on_is_accepted_and_told(bind: str, hos
     assert origins.origins(bind, 8000)[0] == f"http://{host}:8000"
     assert origins.told_url(bind, 8000) == f"http://{host}:8000/"
     assert origins.asked_host(bind) == host
+
+
+@pytest.mark.parametrize(
+    ("given", "written"),
+    [
+        ("[2001:0db8:0:0::07]", "2001:db8::7"),
+        ("0:0:0:0:0:0:0:0", "::"),
+        (" 127.0.0.1 ", "127.0.0.1"),
+        ("desk.example.org", "desk.example.org"),
+        ("[]", ""),
+    ],
+)
+def test_an_address_is_written_as_browsers_write_it(given: str, written: str) -> None:
+    assert origins.as_browsers_write(given) == written
+
+
+def test_a_name_that_is_listened_on_is_not_accepted_by_that_alone() -> None:
+    assert origins.hosts("desk.example.org") == LOCAL
+
+
+@pytest.mark.parametrize("name", ["KALSHIWEB_HOSTS", "KALSHIWEB_ORIGINS"])
+def test_a_list_of_nothing_is_refused(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, " , ")
+
+    with pytest.raises(BadSetting, match=f"{name} names nothing"):
+        origins.told_url("127.0.0.1", 8000)
 
 
 def test_named_hosts_are_the_only_ones(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -167,6 +167,19 @@ def test_a_reason_given_with_the_last_breath_is_heard(supervisor: Supervisor) ->
         supervisor.run(lambda: False, timeout_seconds=10)
 
 
+@pytest.mark.parametrize("end", ["hear()", "os._exit(1)"])
+def test_a_part_of_a_desk_that_is_up_and_cannot_work_ends_no_other(
+    supervisor: Supervisor, screen: io.StringIO, end: str
+) -> None:
+    supervisor.start(part("web", "hear()"))
+    supervisor.is_up = True
+
+    supervisor.start(part("feed", f"report('failed the disk is full'); {end}"))
+
+    wait_for(supervisor, lambda: "feed cannot work: the disk is full" in screen.getvalue())
+    assert supervisor.children["web"].process.poll() is None
+
+
 def test_sigterm_ends_the_run_and_not_the_caller(supervisor: Supervisor) -> None:
     supervisor.start(part("web", "report('up'); hear(); hear()"))
     wait_for(supervisor, lambda: "up" in supervisor.facts)

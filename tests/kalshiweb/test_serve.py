@@ -111,8 +111,17 @@ def test_the_exchanges_port_in_use_is_refused_before_anything_starts(
     assert list(folder.iterdir()) == []
 
 
-def test_an_empty_address_is_not_every_address(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert serve.main(["--port", str(free_port()), "--bind", ""]) == 2
+def test_one_port_for_two_is_refused_before_anything_starts(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    port = str(free_port())
+
+    assert serve.main(["--port", port, "--sandbox-port", port]) == 2
+    assert capsys.readouterr().err == f"--port and --sandbox-port are both {port}: give them different ones.\n"
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("bind", ["", "  ", "[]", "0", "127.1"])
+def test_an_address_in_short_is_none(folder: Path, capsys: pytest.CaptureFixture[str], bind: str) -> None:
+    assert serve.main(["--port", str(free_port()), "--bind", bind]) == 2
     assert "--bind needs an address" in capsys.readouterr().err
 
 
