@@ -158,6 +158,7 @@ export class MarketFeed {
   }
 
   #take(frame) {
+    if (!this.#isOpen) return; // the rest of a message whose connection has just been given up
     const nowMs = Date.now();
     if (frame.t === "error") this.#refused(frame);
     else if (frame.env !== this.#env) return;
@@ -200,6 +201,7 @@ export class MarketFeed {
     if (frame.code === "SLOW") this.#leftOut();
     if (frame.code === "UNKNOWN_MARKET" || frame.code === "BAD_TICKER") this.#books.get(frame.m)?.refuse(frame.text);
   }
+
   #leftOut() {
     for (const watched of this.#books.values()) watched.isSlow = true;
     for (const held of this.#tops.values()) held.isLate = true;

@@ -285,6 +285,23 @@ def test_a_step_back_of_the_servers_clock_heals_by_a_new_connection(timed: Playe
     assert timed.label() == ["LIVE", ""]
 
 
+def test_what_came_together_with_the_last_word_of_a_given_up_connection_is_not_believed(timed: PlayedServer) -> None:
+    timed.send(timed.beat(), timed.book(40))
+    for _ in range(MOST_PATIENCE_MS // 1_000 + 2):
+        timed.page.clock.run_for(1_000)
+        timed.send(timed.beat(behind_ms=60_000), timed.book(40))
+        if timed.label() == ["DOWN", "server lost"]:
+            break
+    assert timed.label() == ["DOWN", "server lost"]
+
+    timed.wait_for("watch")
+    timed.send(timed.beat())
+
+    assert timed.label() == ["RESYNC", "asking for the whole book"]  # whatever came in between was missed
+    timed.send(timed.book(41))
+    assert timed.label() == ["LIVE", ""]
+
+
 def test_a_moments_lag_makes_no_new_connection(timed: PlayedServer) -> None:
     timed.send(timed.beat(), timed.book(40))
     for second in range(30):
