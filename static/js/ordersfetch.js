@@ -1,6 +1,8 @@
 // A page's orders, anew: when too much has happened to be told one by one.
 
-const AGAIN_MS = 1_000;
+import { retryDelay } from "./socket.js";
+
+const PATIENCE_MS = 10_000;
 const IDS_AT_ONCE = 100; // as many as the server answers with
 const REFUSED = new Set([401, 403, 404]); // asking again changes nothing
 
@@ -20,12 +22,22 @@ export async function refetchOrders(query, { openIds, take }) {
 }
 
 async function ask(query) {
-  for (;;) {
-    const answer = await fetch(`/x/${document.body.dataset.environment}/orders.json${query}`, {
-      headers: { Accept: "application/json" },
-    }).catch(() => null);
-    if (answer?.ok) return (await answer.json()).orders.reverse();
-    if (answer && REFUSED.has(answer.status)) throw new Error(`the list of orders is refused: ${answer.status}`);
-    await new Promise((done) => setTimeout(done, AGAIN_MS));
+  const url = `/x/${document.body.dataset.environment}/orders.json${query}`;
+  for (let attempt = 1; ; attempt += 1) {
+    const { status, orders } = await once(url);
+    if (orders) return orders.reverse();
+    if (REFUSED.has(status)) throw new Error(`the list of orders is refused: ${status}`);
+    await new Promise((done) => setTimeout(done, retryDelay(attempt)));
+  }
+}
+
+// {status, orders}; neither where no answer came, and no orders where it was cut off.
+async function once(url) {
+  try {
+    const signal = AbortSignal.timeout(PATIENCE_MS);
+    const answer = await fetch(url, { headers: { Accept: "application/json" }, signal });
+    return { status: answer.status, orders: answer.ok ? (await answer.json()).orders : null };
+  } catch {
+    return {};
   }
 }

@@ -89,6 +89,7 @@ export class Sending {
   #confirm(said, body) {
     const isHere = this.#form.contains(document.activeElement) || document.activeElement === document.body;
     this.#reviewed = body;
+    this.#ticket.isUnderReview = true;
     for (const [name, text] of Object.entries(said.sums)) write(this.#part(`[data-sum="${name}"]`), text);
     write(this.#part("[data-confirm-note]"), said.words);
     write(this.#part("[data-confirm]"), said.send);
@@ -102,6 +103,7 @@ export class Sending {
   #reopen() {
     const hasKeyboard = this.#part("[data-confirm-foot]").contains(document.activeElement);
     this.#asked = this.#reviewed = null;
+    this.#ticket.isUnderReview = false;
     this.#part("[data-ticket-fields]").inert = false;
     this.#part("[data-ticket-foot]").hidden = false;
     this.#part("[data-confirm-foot]").hidden = true;

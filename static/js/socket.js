@@ -24,6 +24,7 @@ export class LiveSocket {
   #acked = 0;
   #ackedAt = 0;
   #isStopped = false;
+  #looking;
 
   // onOpen(), onFrames(array), onDown(code): codes 4401 (signed out) and 4403 (in no team) are final.
   // `acks`: whether the server counts what has arrived.
@@ -33,7 +34,7 @@ export class LiveSocket {
     this.#acks = acks;
     document.addEventListener("visibilitychange", () => this.#wake());
     addEventListener("online", () => this.#wake());
-    setInterval(() => this.#look(), LOOK_MS);
+    this.#looking = setInterval(() => this.#look(), LOOK_MS);
     this.#connect();
   }
 
@@ -60,6 +61,7 @@ export class LiveSocket {
   stop() {
     this.#isStopped = true;
     clearTimeout(this.#timer);
+    clearInterval(this.#looking);
     this.#socket?.close();
   }
 

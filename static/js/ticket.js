@@ -10,6 +10,7 @@ export class Ticket {
   #fees;
   #best = { bid: null, ask: null, bidSize: null, askSize: null };
   #listeners = new Set();
+  isUnderReview = false; // the sums shown are then the server's, of what will be sent
 
   constructor(form, { prices, fees }) {
     this.#form = form;
@@ -120,7 +121,7 @@ export class Ticket {
     const other = order.side === "yes" ? "no" : "yes";
     const same = `the same as: ${order.action === "buy" ? "sell" : "buy"} ${contracts(order.count)} ${sideWord(other)} at`;
     write(this.#part("[data-words-same]"), found ? `${same} ${cents(PRICE_UNITS - order.price)} or better` : "");
-    for (const name of ["cost", "fee", "loss", "pays"]) {
+    for (const name of this.isUnderReview ? [] : ["cost", "fee", "loss", "pays"]) {
       const value = found?.[name];
       write(this.#part(`[data-sum="${name}"]`), value === null ? "not known" : value === undefined ? "–" : dollars(value));
     }

@@ -95,6 +95,8 @@ class MarketPage:
             found = found(self.asked[-1][1])
         if found is None:
             route.fulfill(status=503, body="")
+        elif isinstance(found, str):
+            route.fulfill(body=found, content_type="application/json")
         else:
             route.fulfill(json=found)
 

@@ -146,6 +146,22 @@ def test_a_change_of_the_ticket_ends_its_review(open_page: Open, how: str) -> No
     assert [path.split("/")[-2] for path, _ in desk.asked] == ["review"]
 
 
+def test_a_new_best_price_leaves_the_sums_under_review_as_the_server_gave_them(open_page: Open) -> None:
+    desk = open_page()
+    desk.book([[4_700, 1_000]], [[5_200, 1_000]])
+    desk.answers["/review/"] = {**REVIEW, "sums": {"cost": "$7.77", "fee": "$0.11", "loss": "$7.88", "pays": "$9.99"}}
+    desk.page.locator("#ticket-price").fill("48")
+    desk.part("send").click()
+    expect(desk.part("confirm")).to_be_visible()
+    sums = desk.page.locator("[data-sum]")
+
+    desk.book([[4_600, 1_000]], [[5_300, 1_000]])
+
+    assert sums.all_text_contents() == ["$7.77", "$0.11", "$7.88", "$9.99"]
+    desk.page.get_by_text("Change it").click()
+    assert "$7.77" not in sums.all_text_contents()
+
+
 def test_a_review_that_comes_after_the_ticket_has_changed_is_of_no_use(open_page: Open) -> None:
     desk = open_page()
 

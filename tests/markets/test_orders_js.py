@@ -67,6 +67,21 @@ def test_rows_that_could_not_be_fetched_are_asked_for_until_they_come(open_page:
     desk.wait(lambda: desk.state_of("a") == "canceled")
 
 
+def test_rows_that_came_cut_off_are_asked_for_until_they_come_whole(open_page: Open) -> None:
+    desk = open_page(orders=[order("a")])
+    desk.answers["/orders.json"] = '{"n": 900, "orders": [{'
+    desk.news({"t": "beat", "n": 900, "at": 0}, {"t": "lost", "n": 900})
+    desk.wait(lambda: len(desk.asked) > 0)
+    desk.settle()
+    assert not desk.page.evaluate("() => kalshiweb.desk.isCurrent(Date.now())")
+
+    desk.answers["/orders.json"] = {"orders": [ended("a", n=900)]}
+
+    desk.wait(lambda: desk.state_of("a") == "canceled")
+    desk.news({"t": "beat", "n": 900, "at": 0})
+    desk.wait(lambda: bool(desk.page.evaluate("() => kalshiweb.desk.isCurrent(Date.now())")))
+
+
 def test_after_a_restore_the_older_numbers_count(open_page: Open) -> None:
     desk = open_page(orders=[ended("a", n=500)])
     desk.answers["/orders.json"] = {"orders": [order("a", n=300)]}
