@@ -1,74 +1,14 @@
-"""One message of the relay becomes one text for each browser; what the hub wants it says, again and again."""
+"""One message of the relay becomes one text for each browser, and a silent or dead way makes books doubtful."""
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
 import pytest
 
-from markets.audience import ASK_AGAIN_MS, Browser
+from markets.audience import ASK_AGAIN_MS
 from markets.events import encode
-from markets.hub import ANNOUNCE_MS, BEAT_MS, HURRY_MS, SILENT_MS, Hub
-from markets.outbox import GRACE_MS, LIMIT_BYTES, Outbox
-
-
-class Said:
-    """The layer as the hub sees it: what it was told to carry, in memory."""
-
-    channel = "hub!1"
-    is_up = True
-
-    def __init__(self) -> None:
-        self.messages: list[dict[str, Any]] = []
-        self.is_working = True
-
-    async def send_group(self, group: str, message: dict[str, Any]) -> bool:
-        assert group == "relay.sandbox"
-        if self.is_working:
-            self.messages.append(message)
-        return self.is_working
-
-    def take(self, kind: str) -> list[dict[str, Any]]:
-        found = [message for message in self.messages if message["type"] == kind]
-        self.messages = [message for message in self.messages if message["type"] != kind]
-        return found
-
-
-class Viewer(Browser):
-    """A browser that keeps what it is sent and acknowledges all of it, unless it is stuck."""
-
-    def __init__(self, hub: Hub) -> None:
-        super().__init__(Outbox(self._take), self._give_up)
-        self.hub = hub
-        self.texts: list[str] = []
-        self.is_stuck = False
-        self.is_given_up = False
-        hub.join(self)
-
-    async def _take(self, text: str) -> None:
-        self.texts.append(text)
-        if not self.is_stuck:
-            self.outbox.ack(self.outbox.sent)
-
-    def _give_up(self) -> None:
-        self.is_given_up = True
-
-    def frames(self, *kinds: str) -> list[dict[str, Any]]:
-        """Return what came since the last call; all kinds but beats unless they are named."""
-        found = [frame for text in self.texts for frame in json.loads(text)]
-        self.texts = []
-        return [frame for frame in found if (frame["t"] in kinds if kinds else frame["t"] != "beat")]
-
-
-class Time:
-    """The hub's clock."""
-
-    def __init__(self) -> None:
-        self.now = 100_000
-
-    def __call__(self) -> int:
-        return self.now
+from markets.hub import BEAT_MS, SILENT_MS, Hub
+from markets.outbox import GRACE_MS, LIMIT_BYTES
+from tests.markets.playedhub import Said, Time, Viewer, frame, kinds, tick, watching
 
 
 @pytest.fixture
@@ -86,52 +26,6 @@ async def hub(time: Time, line: Said) -> Hub:
     hub = Hub(None, clock=time)
     hub.line = line  # type: ignore[assignment]
     return hub
-
-
-def frame(kind: str, number: int, *, epoch: str = "e1", market: str = "A", more: str = "") -> tuple[str, str, int, str]:
-    encoded = encode({"t": "book" if kind == "snap" else kind, "env": "sandbox", "m": market, "n": number, "x": more})
-    return kind, market, number, encoded
-
-
-def tick(
-    *frames: Any,
-    epoch: str = "e1",
-    fence: int = 1,
-    feed: str | None = None,
-    numbers: dict[str, int] | None = None,
-) -> dict[str, Any]:
-    """Return what a relay sends for one tick; `feed` adds a beat."""
-    beat = {
-        "t": "beat",
-        "env": "sandbox",
-        "e": epoch,
-        "at": 5,
-        "feed": feed,
-        "why": "",
-        "age": 3,
-        "heard": 4,
-        "hub_ms": 0,
-    }
-    return {
-        "type": "hub.frames",
-        "env": "sandbox",
-        "e": epoch,
-        "fence": fence,
-        "frames": frames,
-        "beat": beat if feed else None,
-        "numbers": numbers,
-    }
-
-
-def watching(hub: Hub, *markets: str) -> Viewer:
-    viewer = Viewer(hub)
-    hub.watch(viewer, "sandbox", markets or ("A",), ())
-    viewer.frames()
-    return viewer
-
-
-def kinds(viewer: Viewer) -> list[tuple[str, int]]:
-    return [(frame["t"], frame["n"]) for frame in viewer.frames()]
 
 
 async def test_a_newcomer_gets_nothing_of_a_book_before_the_whole_of_it(hub: Hub) -> None:
@@ -199,22 +93,6 @@ async def test_a_lost_last_frame_is_found_by_the_numbers_of_the_beat(hub: Hub, l
     assert [message["tickers"] for message in line.take("relay.ask")] == [["A"]]
     hub.receive(tick(frame("snap", 2)))
     assert kinds(viewer) == [("book", 2)]
-
-
-async def test_what_is_wanted_while_a_wish_is_on_its_way_is_said_at_once(hub: Hub, line: Said) -> None:
-    viewer = watching(hub, "A")
-    send = line.send_group
-
-    async def send_slowly(group: str, message: dict[str, Any]) -> bool:
-        line.send_group = send  # type: ignore[method-assign]
-        hub.watch(viewer, "sandbox", ["B"], [])
-        return await send(group, message)
-
-    line.send_group = send_slowly  # type: ignore[method-assign]
-    await hub.announce("sandbox")
-    await hub.announce("sandbox")
-
-    assert [wish["books"] for wish in line.take("relay.wish")] == [["A"], ["A", "B"]]
 
 
 async def test_numbers_that_agree_ask_for_nothing(hub: Hub, line: Said) -> None:
@@ -287,137 +165,6 @@ async def test_trades_that_were_asked_for_go_to_who_asked(hub: Hub, line: Said) 
     hub.receive(tick(("past", "A", 6, encode({"t": "trade", "n": 5}) + "," + encode({"t": "trade", "n": 6}))))
 
     assert (kinds(first), kinds(second)) == ([("trade", 5), ("trade", 6)], [])
-
-
-async def test_what_is_not_watched_cannot_be_asked_for(hub: Hub) -> None:
-    viewer = watching(hub, "A")
-
-    assert not hub.snapshot(viewer, "sandbox", "B")
-    assert not hub.trades(viewer, "sandbox", "B", 0)
-    assert hub.snapshot(viewer, "sandbox", "A")
-
-
-async def test_a_refusal_ends_the_wait(hub: Hub, line: Said, time: Time) -> None:
-    viewer = watching(hub)
-    hub.receive(tick(("error", "A", 0, encode({"t": "error", "n": 0, "code": "UNKNOWN_MARKET"}))))
-    assert kinds(viewer) == [("error", 0)]
-
-    time.now += 10 * ASK_AGAIN_MS
-    await hub.announce("sandbox")
-    assert line.take("relay.ask") == []
-
-
-async def test_a_market_that_appears_after_a_refusal_reaches_those_who_were_refused(hub: Hub, line: Said) -> None:
-    viewer = watching(hub)
-    hub.receive(tick(("error", "A", 0, encode({"t": "error", "n": 0, "code": "UNKNOWN_MARKET"}))))
-    await hub.announce("sandbox")
-    assert [wish["books"] for wish in line.take("relay.wish")] == [["A"]], "it is wanted all the same"
-    viewer.frames()
-
-    hub.receive(tick(frame("book", 1)))
-    hub.receive(tick(frame("delta", 2)))
-
-    assert kinds(viewer) == [("book", 1), ("delta", 2)]
-
-
-async def test_who_comes_after_a_refusal_has_the_relay_asked_and_is_refused_too(hub: Hub, line: Said) -> None:
-    refusal = tick(("error", "A", 0, encode({"t": "error", "n": 0, "code": "UNKNOWN_MARKET"})))
-    watching(hub)
-    hub.receive(refusal)
-    await hub.announce("sandbox")
-    line.take("relay.ask")
-
-    late = watching(hub)
-    await hub.announce("sandbox")
-    assert [message["tickers"] for message in line.take("relay.ask")] == [["A"]]
-    hub.receive(refusal)
-
-    assert kinds(late) == [("error", 0)]
-
-
-async def test_a_market_that_has_appeared_unheard_is_asked_for(hub: Hub, line: Said) -> None:
-    viewer = watching(hub)
-    hub.receive(tick(("error", "A", 0, encode({"t": "error", "n": 0, "code": "UNKNOWN_MARKET"}))))
-    viewer.frames()
-
-    hub.receive(tick(feed="live", numbers={"A": 1}))
-    await hub.announce("sandbox")
-
-    assert [message["tickers"] for message in line.take("relay.ask")] == [["A"]]
-    hub.receive(tick(frame("snap", 1)))
-    assert kinds(viewer) == [("book", 1)]
-
-
-async def test_who_came_after_a_refusal_waits_no_longer_than_the_first(hub: Hub, line: Said, time: Time) -> None:
-    refusal = tick(("error", "A", 0, encode({"t": "error", "n": 0, "code": "UNKNOWN_MARKET"})))
-    first, second = watching(hub), watching(hub)
-    hub.receive(refusal)
-    hub.leave(first)
-    time.now += 10 * ASK_AGAIN_MS
-    await hub.announce("sandbox")
-    assert line.take("relay.ask") == []
-
-    hub.leave(second)
-    assert hub.audience.wish("sandbox") == ([], [])
-
-
-async def test_the_wish_is_said_on_change_and_again_while_somebody_looks(hub: Hub, line: Said, time: Time) -> None:
-    viewer = watching(hub, "B", "A")
-    await hub.announce("sandbox")
-    assert line.take("relay.wish") == [
-        {"type": "relay.wish", "hub": "hub!1", "books": ["A", "B"], "tops": [], "pace_ms": 40}
-    ]
-    hub.receive(tick(frame("book", 1), frame("book", 1, market="B")))
-
-    await hub.announce("sandbox")
-    assert line.take("relay.wish") == []
-    time.now += ANNOUNCE_MS
-    await hub.announce("sandbox")
-    assert len(line.take("relay.wish")) == 1
-    hub.leave(viewer)
-    await hub.announce("sandbox")
-    assert [wish["books"] for wish in line.take("relay.wish")] == [[]]
-    time.now += ANNOUNCE_MS
-    await hub.announce("sandbox")
-    assert line.take("relay.wish") == []
-
-
-async def test_the_wish_is_repeated_sooner_while_somebody_waits(hub: Hub, line: Said, time: Time) -> None:
-    watching(hub)
-    await hub.announce("sandbox")
-    line.messages.clear()
-
-    time.now += HURRY_MS
-    await hub.announce("sandbox")
-
-    assert len(line.take("relay.wish")) == 1
-
-
-async def test_the_wish_is_repeated_sooner_while_no_relay_is_heard(hub: Hub, line: Said, time: Time) -> None:
-    watching(hub)
-    hub.receive(tick(frame("book", 1), feed="live"))
-    await hub.announce("sandbox")
-    line.messages.clear()
-    time.now += SILENT_MS + 1
-    hub.look()
-    await hub.announce("sandbox")
-    line.messages.clear()
-
-    time.now += HURRY_MS
-    await hub.announce("sandbox")
-
-    assert len(line.take("relay.wish")) == 1
-
-
-async def test_a_wish_that_could_not_be_handed_over_is_said_again(hub: Hub, line: Said) -> None:
-    watching(hub)
-    line.is_working = False
-    await hub.announce("sandbox")
-    line.is_working = True
-
-    await hub.announce("sandbox")
-
-    assert len(line.take("relay.wish")) == 1
 
 
 async def test_tops_are_told_when_they_differ_and_to_newcomers_at_once(hub: Hub) -> None:
