@@ -113,6 +113,18 @@ def static_page() -> Iterator[Page]:
 
 
 @pytest.fixture
+def timed_page(static_page: Page) -> Iterator[Page]:
+    """Return a new page beside the same files, whose clock the test may set."""
+    browser = static_page.context.browser
+    assert browser is not None
+    page = browser.new_page()
+    page.clock.install()
+    page.goto(static_page.url)
+    yield page
+    page.close()
+
+
+@pytest.fixture
 def open_page(static_page: Page) -> Iterator[Callable[..., MarketPage]]:
     """Return a function that opens the market page with a live book; every page ends with the test."""
     from tests.markets.marketpage import ASKS, BIDS, MarketPage

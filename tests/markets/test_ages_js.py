@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -73,14 +72,8 @@ class PagedServer(PlayedServer):
 
 
 @pytest.fixture
-def server(static_page: Page) -> Iterator[PagedServer]:
-    browser = static_page.context.browser
-    assert browser is not None
-    page = browser.new_page()
-    page.clock.install()
-    page.goto(static_page.url)
-    yield PagedServer(page)
-    page.close()
+def server(timed_page: Page) -> PagedServer:
+    return PagedServer(timed_page)
 
 
 # --- the book's label --------------------------------------------------------------------------------

@@ -25,15 +25,9 @@ def server(static_page: Page) -> Iterator[PlayedServer]:
 
 
 @pytest.fixture
-def timed(static_page: Page) -> Iterator[PlayedServer]:
+def timed(timed_page: Page) -> PlayedServer:
     """Return the server of a page whose clock the test may set."""
-    browser = static_page.context.browser
-    assert browser is not None
-    page = browser.new_page()
-    page.clock.install()
-    page.goto(static_page.url)
-    yield PlayedServer(page, "A", "B")
-    page.close()
+    return PlayedServer(timed_page, "A", "B")
 
 
 def test_a_book_is_live_only_when_it_is_whole_and_the_way_to_it_is(server: PlayedServer) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -57,14 +57,8 @@ class PlayedEnd:
 
 
 @pytest.fixture
-def end(static_page: Page) -> Iterator[PlayedEnd]:
-    browser = static_page.context.browser
-    assert browser is not None
-    page = browser.new_page()
-    page.clock.install()
-    page.goto(static_page.url)
-    yield PlayedEnd(page)
-    page.close()
+def end(timed_page: Page) -> PlayedEnd:
+    return PlayedEnd(timed_page)
 
 
 def test_a_connection_that_says_nothing_for_eight_seconds_is_given_up_and_dialled_again(end: PlayedEnd) -> None:

@@ -29,6 +29,21 @@ def signature(key: Any, signed: str, *, salt: int = 32) -> str:
     return base64.b64encode(raw).decode()
 
 
+def order_body(
+    ticker: str, side: str = "bid", price: str = "0.4800", count: str = "1.00", **fields: Any
+) -> dict[str, Any]:
+    """Return what asks for an order, good till canceled unless told otherwise."""
+    return {
+        "ticker": ticker,
+        "side": side,
+        "price": price,
+        "count": count,
+        "time_in_force": "good_till_canceled",
+        "self_trade_prevention_type": "taker_at_cross",
+        **fields,
+    }
+
+
 class Peer:
     """One member's key against one running exchange."""
 
@@ -78,16 +93,7 @@ class Peer:
 
     def create(self, ticker: str, side: str, price: str, count: str, **fields: Any) -> requests.Response:
         """Send one order, good till canceled unless told otherwise."""
-        body = {
-            "ticker": ticker,
-            "side": side,
-            "price": price,
-            "count": count,
-            "time_in_force": "good_till_canceled",
-            "self_trade_prevention_type": "taker_at_cross",
-            **fields,
-        }
-        return self.call("POST", "/portfolio/events/orders", body=body)
+        return self.call("POST", "/portfolio/events/orders", body=order_body(ticker, side, price, count, **fields))
 
     def connect(self, **options: Any) -> Socket:
         """Open a signed socket."""

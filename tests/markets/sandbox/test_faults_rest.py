@@ -14,7 +14,7 @@ import pytest
 import requests
 
 from tests.markets.sandbox.conftest import House
-from tests.markets.sandbox.peer import PREFIX, Peer
+from tests.markets.sandbox.peer import PREFIX, Peer, order_body
 
 CREATE = f"{PREFIX}/portfolio/events/orders"
 
@@ -58,15 +58,7 @@ def record(house: House) -> Callable[[str], list[dict[str, Any]]]:
 
 def create(desk: Peer, ticker: str, *, timeout: float = 5, **fields: Any) -> requests.Response:
     """Send one order without judging the answer: it is wrong on purpose."""
-    body = {
-        "ticker": ticker,
-        "side": "bid",
-        "price": "0.4800",
-        "count": "1.00",
-        "time_in_force": "good_till_canceled",
-        "self_trade_prevention_type": "taker_at_cross",
-        **fields,
-    }
+    body = order_body(ticker, **fields)
     return requests.post(
         f"{desk.url}{CREATE}", json=body, headers=desk.headers("POST", CREATE), timeout=timeout, allow_redirects=False
     )
@@ -348,14 +340,7 @@ def test_p20_closes_a_connection_between_two_requests(desk: Peer, ticker: str, f
 )
 def test_p22_spoils_the_answer_to_a_batch(desk: Peer, ticker: str, fault: Switch, kind: str, ids: list[str]) -> None:
     fault("P22", match={"path": f"{CREATE}/batched"}, kind=kind)
-    one = {
-        "ticker": ticker,
-        "side": "bid",
-        "price": "0.4800",
-        "count": "1.00",
-        "time_in_force": "good_till_canceled",
-        "self_trade_prevention_type": "taker_at_cross",
-    }
+    one = order_body(ticker)
     items = [{**one, "client_order_id": name} for name in "abc"]
 
     answer = desk.session.post(

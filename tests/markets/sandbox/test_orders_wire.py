@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.markets.sandbox.conftest import House
-from tests.markets.sandbox.peer import Peer
+from tests.markets.sandbox.peer import Peer, order_body
 
 ORDERS = "/portfolio/events/orders"
 NOT_FOUND = {"error": {"code": "not_found", "message": "not found"}}
@@ -197,14 +197,7 @@ def test_orders_are_refused_while_the_market_is_paused_or_closed(house: House, d
 
 
 def test_a_batch_answers_each_item_for_itself(desk: Peer, ticker: str) -> None:
-    one = {
-        "ticker": ticker,
-        "side": "bid",
-        "price": "0.4800",
-        "count": "1.00",
-        "time_in_force": "good_till_canceled",
-        "self_trade_prevention_type": "taker_at_cross",
-    }
+    one = order_body(ticker)
     items = [
         {**one, "client_order_id": "a"},
         {**one, "client_order_id": "b", "price": "0.4850"},

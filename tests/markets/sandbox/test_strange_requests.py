@@ -9,7 +9,7 @@ import pytest
 import requests
 
 from tests.markets.sandbox.conftest import House
-from tests.markets.sandbox.peer import PREFIX, Peer
+from tests.markets.sandbox.peer import PREFIX, Peer, order_body
 
 ORDERS = "/portfolio/events/orders"
 
@@ -20,24 +20,12 @@ def send(peer: Peer, method: str, path: str, raw: bytes) -> requests.Response:
     return peer.session.request(method, peer.url + PREFIX + path, data=raw, headers=headers, timeout=5)
 
 
-def order(ticker: str, **fields: Any) -> dict[str, Any]:
-    return {
-        "ticker": ticker,
-        "side": "bid",
-        "price": "0.4800",
-        "count": "1.00",
-        "time_in_force": "good_till_canceled",
-        "self_trade_prevention_type": "taker_at_cross",
-        **fields,
-    }
-
-
 # --- numbers ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("expires", [10**18, 2**63 - 1])
 def test_an_expiry_beyond_the_calendar_is_refused_and_breaks_no_list(desk: Peer, ticker: str, expires: int) -> None:
-    answer = desk.call("POST", ORDERS, body=order(ticker, expiration_time=expires))
+    answer = desk.call("POST", ORDERS, body=order_body(ticker, expiration_time=expires))
 
     # An answer shows times as RFC 3339, whose years have four digits.
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_order")
@@ -46,7 +34,7 @@ def test_an_expiry_beyond_the_calendar_is_refused_and_breaks_no_list(desk: Peer,
 
 @pytest.mark.parametrize("huge", [2**63, -(2**63) - 1, 10**30])
 def test_a_number_beyond_64_bits_is_refused_as_the_decoder_does(desk: Peer, ticker: str, huge: int) -> None:
-    body = json.dumps(order(ticker)).replace('"bid"', f'"bid", "expiration_time": {huge}').encode()
+    body = json.dumps(order_body(ticker)).replace('"bid"', f'"bid", "expiration_time": {huge}').encode()
 
     answer = send(desk, "POST", ORDERS, body)
 
@@ -79,7 +67,7 @@ def test_a_price_with_more_than_four_decimals_is_refused_by_its_precision_zeros_
 
 @pytest.mark.parametrize("subaccount", [-1, 64])
 def test_a_sub_account_is_a_number_from_0_to_63(desk: Peer, ticker: str, subaccount: int) -> None:
-    answer = desk.call("POST", ORDERS, body=order(ticker, subaccount=subaccount))
+    answer = desk.call("POST", ORDERS, body=order_body(ticker, subaccount=subaccount))
 
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_parameters")
 
@@ -97,13 +85,13 @@ def test_a_body_nested_without_end_is_refused_and_the_next_request_is_answered(d
 
 
 def test_of_a_key_that_comes_twice_the_last_counts(desk: Peer, ticker: str) -> None:
-    raw = json.dumps(order(ticker)).replace('"count": "1.00"', '"count": "1.00", "count": "2.00"').encode()
+    raw = json.dumps(order_body(ticker)).replace('"count": "1.00"', '"count": "1.00", "count": "2.00"').encode()
 
     assert send(desk, "POST", ORDERS, raw).json()["remaining_count"] == "2.00"
 
 
 def test_a_batch_with_an_item_that_cannot_be_decoded_creates_nothing(desk: Peer, ticker: str) -> None:
-    items = [order(ticker), order(ticker, count=1)]
+    items = [order_body(ticker), order_body(ticker) | {"count": 1}]
 
     answer = desk.call("POST", f"{ORDERS}/batched", body={"orders": items})
 
@@ -124,17 +112,17 @@ def test_a_batch_of_cancels_with_an_item_that_cannot_be_decoded_cancels_nothing(
 def test_null_in_place_of_an_object_is_an_object_without_fields(desk: Peer, ticker: str) -> None:
     # The decoder leaves everything as it is where it meets a null.
     alone = send(desk, "POST", ORDERS, b"null")
-    batch = desk.call("POST", f"{ORDERS}/batched", body={"orders": [None, order(ticker)]})
+    batch = desk.call("POST", f"{ORDERS}/batched", body={"orders": [None, order_body(ticker)]})
 
     assert (alone.status_code, alone.json()["error"]["code"]) == (400, "invalid_parameters")
     first, second = batch.json()["orders"]
     assert (batch.status_code, first["error"]["code"], second["remaining_count"]) == (201, "invalid_parameters", "1.00")
-    assert desk.call("POST", f"{ORDERS}/batched", body={"orders": [order(ticker), 5]}).status_code == 400
+    assert desk.call("POST", f"{ORDERS}/batched", body={"orders": [order_body(ticker), 5]}).status_code == 400
     assert len(desk.get("/portfolio/orders")["orders"]) == 1
 
 
 def test_a_refused_item_without_a_client_order_id_names_none(desk: Peer, ticker: str) -> None:
-    answer = desk.call("POST", f"{ORDERS}/batched", body={"orders": [order(ticker, price="0.4850")]})
+    answer = desk.call("POST", f"{ORDERS}/batched", body={"orders": [order_body(ticker, price="0.4850")]})
 
     (item,) = answer.json()["orders"]
     assert item["error"]["code"] == "invalid_price"
