@@ -14,6 +14,7 @@ import sys
 import time
 from bisect import bisect_right
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -69,32 +70,39 @@ class Tape:
 
 
 class Crowd:
-    """All browsers. What one folds holds for all that have the same numbers, and is judged once."""
+    """All browsers. What follows a number is the same for everybody who has it: folded and judged once.
+
+    Browsers are not equally far, so nothing is folded in the order in which it comes: a change is laid on a copy of
+    the book that its number follows.
+    """
 
     def __init__(self, tape: Tape, start_ms: int) -> None:
         self.tape = tape
         self.start_ms = start_ms
-        self.folded: dict[tuple[str, str], PageBook] = {}
-        self.live_at: dict[tuple[str, str, int], bool] = {}
+        self.told: dict[tuple[str, str, int], PageBook] = {}
         self.wrongs: list[str] = []
         self.judged = self.live_frames = self.holes = 0
         self.latencies: list[tuple[int, int]] = []  # when it came after the start, and how late
 
     def fold(self, frame: dict[str, Any]) -> bool:
-        """Take a frame of whoever gets it first; return whether the book is LIVE there."""
-        key = (frame["m"], frame["e"], frame["n"])
-        if frame["t"] != "book" and key in self.live_at:
-            return self.live_at[key]
-        page = self.folded.setdefault(key[:2], PageBook())
-        if page.apply(frame) == "old":
-            return self.live_at.get(key, False)
-        live = self.live_at[key] = page.shown == "LIVE"
-        if live and page.up is not None:
+        """Take a frame of a browser that has all before it; return whether the book is LIVE there."""
+        ticker, epoch, number = frame["m"], frame["e"], frame["n"]
+        is_whole = frame["t"] == "book"
+        if not is_whole and (ticker, epoch, number) in self.told:
+            return self.told[ticker, epoch, number].shown == "LIVE"
+        page = PageBook() if is_whole else _copied(self.told[ticker, epoch, number - 1])
+        assert page.apply(frame) == "applied"
+        self.told[ticker, epoch, number] = page
+        if page.shown == "LIVE" and page.up is not None:
             self.judged += 1
             line = page.up[3] or 0
-            if self.tape.truth.get((frame["m"], line), 0) != sum_of(page):
-                self.wrongs.append(f"{frame['m']} at line {line}")
-        return live
+            if self.tape.truth.get((ticker, line), 0) != sum_of(page):
+                self.wrongs.append(f"{ticker} at line {line}")
+        return page.shown == "LIVE"
+
+
+def _copied(page: PageBook) -> PageBook:
+    return replace(page, bids=dict(page.bids), asks=dict(page.asks))
 
 
 class Browser:
