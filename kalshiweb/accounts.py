@@ -5,11 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from allauth.account.adapter import DefaultAccountAdapter
+from django.contrib.auth.models import User
+from django.core.exceptions import ValidationError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.template.loader import render_to_string
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
+
+from trading import sessions
 
 
 class ClosedSignup(DefaultAccountAdapter):  # type: ignore[misc]
@@ -18,6 +22,15 @@ class ClosedSignup(DefaultAccountAdapter):  # type: ignore[misc]
     def is_open_for_signup(self, request: HttpRequest) -> bool:
         """Answer no: membership of a desk is given, not taken."""
         return False
+
+    def pre_authenticate(self, request: HttpRequest, **credentials: Any) -> None:
+        """Count an attempt; whom too many wrong ones keep out is written down."""
+        try:
+            super().pre_authenticate(request, **credentials)
+        except ValidationError:
+            for user in User.objects.filter(username__iexact=str(credentials.get("username") or "")):
+                sessions.note_kept_out(request, user)
+            raise
 
     def _get_login_attempts_cache_key(self, request: HttpRequest, **credentials: Any) -> str:
         """Count wrong passwords for each name and address: guessing from one place locks nobody out elsewhere."""

@@ -170,6 +170,13 @@ ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_LOGOUT_ON_GET = False
 ACCOUNT_RATE_LIMITS = {"login_failed": "10/m/ip,5/5m/key"}
 MFA_ADAPTER = "kalshiweb.second_factor.SealedFactors"
+MFA_FORMS = {
+    "authenticate": "kalshiweb.guesses.Code",
+    "reauthenticate": "kalshiweb.guesses.CodeAgain",
+    "authenticate_webauthn": "kalshiweb.guesses.Passkey",
+    "reauthenticate_webauthn": "kalshiweb.guesses.PasskeyAgain",
+    "login_webauthn": "kalshiweb.guesses.PasskeyAlone",
+}
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_PASSKEY_LOGIN_ENABLED = True
 MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not HTTPS

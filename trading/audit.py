@@ -39,6 +39,7 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
         "session.started": "logged in",
         "session.failed": "failed to log in",
         "session.factor_failed": "gave a wrong second factor",
+        "session.kept_out": "was kept out after too many wrong guesses",
         "session.left": "logged out",
         "session.ended": "ended a session",
         "session.second_factor": "changed a second factor",

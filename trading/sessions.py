@@ -29,6 +29,7 @@ from django.contrib import messages
 from django.contrib.auth.models import User
 from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
 from django.contrib.sessions.models import Session
+from django.core.cache import cache
 from django.core.exceptions import ImproperlyConfigured, PermissionDenied
 from django.db import transaction
 from django.dispatch import receiver
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 
 IDLE = timedelta(minutes=30)
 FRESH = timedelta(minutes=5)
+GUESSES_WITHIN = timedelta(minutes=5)  # as ACCOUNT_RATE_LIMITS counts them
 NOTED_EVERY_SECONDS = 60
 # the session's own notes
 TEAM, BEGAN_AT, ENDS_AT, ACTED_AT, LOCKED_AT = "team", "began_at", "ends_at", "acted_at", "trading_locked_at"
@@ -285,6 +287,13 @@ def _factor_failed(sender: Any, request: HttpRequest, user: User, authenticator:
     """Write it down: whoever gives a wrong code knew the password."""
     facts = {"user": user.get_username(), "kind": authenticator.type, "address": address_of(request)}
     _record("session.factor_failed", user, actor=None, facts=facts)
+
+
+def note_kept_out(request: HttpRequest, user: User) -> None:
+    """Write down that nobody may guess for a while, once in that while and for each address: no flood of rows."""
+    address = address_of(request)
+    if cache.add(f"kept-out:{user.pk}:{address}", True, timeout=GUESSES_WITHIN.total_seconds()):
+        _record("session.kept_out", user, actor=None, facts={"user": user.get_username(), "address": address})
 
 
 @receiver(user_logged_out)
