@@ -32,7 +32,7 @@ from markets.unknown import UnknownMarkets
 
 logger = logging.getLogger(__name__)
 
-TICK_SECONDS = 0.010
+REST_SECONDS = (0.005, 0.010)  # the least and the most between two tellings
 LOOK_SECONDS = 0.250
 TOPS_SECONDS = 0.200
 LOOKUP_AGAIN_SECONDS = 2.0
@@ -71,6 +71,15 @@ Look = Callable[..., dict[str, Listing | None]]  # what `listings.Lookup` is; ma
 def moment() -> Moment:
     """Return now on both clocks."""
     return Moment(monotonic_ms(), wall_ms())
+
+
+def rest_after(seconds: float) -> float:
+    """Return how long to gather changes after a telling that took so long: twice as long, within bounds.
+
+    A change that falls into the rest waits for its end, so what is quickly told is told more often.
+    """
+    least, most = REST_SECONDS
+    return min(most, max(least, 2 * seconds))
 
 
 class BookRelay:
@@ -215,8 +224,9 @@ class BookRelay:
                 async with asyncio.timeout(wait_ms / 1000):
                     await self._stirred.wait()
             self._stirred.clear()
+            began = time.monotonic()
             await self.publish()
-            await asyncio.sleep(TICK_SECONDS)
+            await asyncio.sleep(rest_after(time.monotonic() - began))
 
     # --- events in -------------------------------------------------------------------------------
 

@@ -49,7 +49,7 @@ class Size:
     quiet_seconds: float = 15.0
     growth: tuple[int, int] = (1, 500)
     growth_seconds: float = 6.0
-    growth_rounds: int = 3
+    growth_rounds: int = 7  # a twentieth of a core is read with a spread of a quarter: the median needs many
 
 
 QUICK = Size(

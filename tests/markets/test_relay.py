@@ -18,7 +18,7 @@ from markets.kalshi.messages import Lifecycle
 from markets.leadership import Leadership, SoleRelay
 from markets.livebook import Listing, Moment
 from markets.pace import USUAL_MS
-from markets.relay import DESCRIBE_AGAIN_MS, BookRelay, NoFeed
+from markets.relay import DESCRIBE_AGAIN_MS, BookRelay, NoFeed, rest_after
 from markets.repairs import READING_LAG_MS
 from markets.tops import Top
 from markets.wishes import LEASE_MS, LINGER_MS
@@ -473,3 +473,8 @@ async def test_a_relay_that_finds_itself_deposed_stops_its_feed(store: Any, worl
 
     await until(lambda: not world.feeds[0].is_running)
     assert not one.lease.is_held
+
+
+@pytest.mark.parametrize(("took_ms", "rests_ms"), [(0, 5), (1, 5), (2.5, 5), (4, 8), (5, 10), (80, 10)])
+def test_what_is_quickly_told_is_told_more_often(took_ms: float, rests_ms: float) -> None:
+    assert rest_after(took_ms / 1000) == pytest.approx(rests_ms / 1000)
