@@ -7,12 +7,14 @@ the feed's business. Source: Kalshi trade API v2, WebSocket channel `orderbook_d
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from functools import lru_cache
+from typing import NamedTuple
 
 DOLLAR = 10_000
 
 Level = tuple[int, int]  # (price, size)
+Levels = Sequence[Level]
 Band = tuple[int, int, int]  # (start, end, step): a band's edge is on the band's grid
 Bands = tuple[Band, ...]
 
@@ -26,7 +28,28 @@ class NegativeLevel(BookError):
 
 
 class OffGrid(BookError):
-    """A price between the ticks of the market, or outside 0 and $1."""
+    """A price between the ticks of the market, or outside 0 and $1.
+
+    `prices`: all those between the ticks of a snapshot that is right otherwise; an order may rest there since the grid
+    was another.
+    """
+
+    def __init__(self, reason: str, prices: frozenset[int] = frozenset()) -> None:
+        super().__init__(reason)
+        self.prices = prices
+
+
+class OffGridWord(NamedTuple):
+    """The prices off the grid that a snapshot showed, and which message it was: connection, sid, seq."""
+
+    message: tuple[int, int, int]
+    prices: frozenset[int]
+
+    def repeats(self, before: OffGridWord | None) -> bool:
+        """Say whether another message, the one before, showed all of these too."""
+        if before is None or before.message == self.message or not self.prices:
+            return False
+        return self.prices <= before.prices
 
 
 @lru_cache(maxsize=64)
@@ -62,6 +85,10 @@ class OrderBook:
         prices = grid_prices(bands) if bands else _ANY_PRICE
         self.prices = prices | self.prices if keep else prices
 
+    def accept(self, prices: frozenset[int]) -> None:
+        """Accept new levels at these prices too, which must be inside the dollar."""
+        self.prices |= prices
+
     def apply_snapshot(self, bids: Iterable[Level], asks: Iterable[Level]) -> None:
         """Replace both sides with absolute sizes.
 
@@ -69,6 +96,7 @@ class OrderBook:
         that comes twice, and leaves the book as it was.
         """
         new_bids, new_asks = self._checked(bids), self._checked(asks)
+        self._check_grid(new_bids.keys() | new_asks.keys())
         self.bids, self.asks = new_bids, new_asks
         self.best_bid = max(new_bids, default=None)
         self.best_ask = min(new_asks, default=None)
@@ -109,12 +137,16 @@ class OrderBook:
         for price, size in levels:
             if size <= 0:
                 raise NegativeLevel(f"{size} at {price} in a snapshot")
-            if price not in self.prices:
-                raise OffGrid(f"{price} is not a price of this market")
             if price in side:
                 raise BookError(f"{price} comes twice in a snapshot")
             side[price] = size
         return side
+
+    def _check_grid(self, prices: Set[int]) -> None:
+        off_grid = frozenset(prices - self.prices)
+        if off_grid:
+            between = off_grid if off_grid <= _ANY_PRICE else frozenset[int]()
+            raise OffGrid(f"{min(off_grid)} is not a price of this market", between)
 
     def _raise_best(self, is_bid: bool, price: int) -> None:
         if is_bid:

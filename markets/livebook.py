@@ -7,11 +7,10 @@ into one frame per interval, with absolute sizes. A fault keeps the book closed 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from markets.book import Bands, BookError, Level, OrderBook
+from markets.book import Bands, BookError, Levels, OffGrid, OffGridWord, OrderBook
 from markets.events import (
     BookFrame,
     DeltaFrame,
@@ -108,6 +107,7 @@ class LiveBook:
         self.number, self.trade_number = after
         self.trades: deque[Trade] = deque(maxlen=TRADES_KEPT)
         self.last: tuple[int, int, Side, int | None] | None = None
+        self._off_grid: OffGridWord | None = None
         self._trade_ids: deque[str] = deque(maxlen=TRADES_KEPT)
         self._new_trades: list[Trade] = []
         self._changed: dict[tuple[bool, int], int] = {}
@@ -119,10 +119,10 @@ class LiveBook:
 
     # --- what comes in ---------------------------------------------------------------------------
 
-    def snapshot(self, bids: Iterable[Level], asks: Iterable[Level], up: Upstream, ts: int | None, now: Moment) -> None:
+    def snapshot(self, bids: Levels, asks: Levels, up: Upstream, ts: int | None, now: Moment) -> None:
         """Replace the book and end any fault. Raises BookError for levels that cannot be; then the fault stands."""
         try:
-            self.book.apply_snapshot(bids, asks)
+            self._replace_book(bids, asks, up)
         except BookError as exc:
             self.doubt(Label("STALE", f"the exchange's snapshot cannot be right: {exc}"))
             raise
@@ -291,6 +291,25 @@ class LiveBook:
             return None
         self._top_told, self._top_at = encoded, now.mono
         return "top", self.ticker, 0, encoded
+
+    # --- the book itself -------------------------------------------------------------------------
+
+    def _replace_book(self, bids: Levels, asks: Levels, up: Upstream) -> None:
+        """Replace the book; raises BookError. A price off the grid is believed when two messages in a row show it.
+
+        What rested when a grid became coarser stays, and who follows the market only now has not seen the finer grid.
+        One message may be broken; two that were asked for apart and say the same are the exchange's own word.
+        """
+        before, self._off_grid = self._off_grid, None
+        try:
+            self.book.apply_snapshot(bids, asks)
+        except OffGrid as exc:
+            word = OffGridWord(up[:3], exc.prices)
+            if not word.repeats(before):
+                self._off_grid = word
+                raise
+            self.book.accept(exc.prices)
+            self.book.apply_snapshot(bids, asks)
 
     # --- frames ----------------------------------------------------------------------------------
 

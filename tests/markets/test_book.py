@@ -112,6 +112,25 @@ def test_resting_levels_outlive_a_change_of_the_grid(book: OrderBook) -> None:
         fine.apply_delta(True, 4_980, 5)
 
 
+def test_a_snapshot_that_is_off_the_grid_names_all_such_prices_once_nothing_else_is_wrong(book: OrderBook) -> None:
+    before = contents(book)
+    with pytest.raises(OffGrid) as between:
+        book.apply_snapshot([(4_850, 1), (4_800, 1)], [(5_201, 2)])
+    with pytest.raises(OffGrid) as outside:
+        book.apply_snapshot([(4_850, 1)], [(10_001, 2)])
+    with pytest.raises(NegativeLevel):
+        book.apply_snapshot([(4_850, 1), (4_800, 0)], [])
+    assert contents(book) == before
+    assert sorted(between.value.prices) == [4_850, 5_201]
+    assert not outside.value.prices
+
+    book.accept(frozenset({4_850}))
+    book.apply_snapshot([(4_850, 1)], [])
+    assert book.bids == {4_850: 1}
+    with pytest.raises(OffGrid):
+        book.apply_delta(True, 4_851, 1)
+
+
 def test_a_tapered_grid_has_fine_steps_at_both_ends() -> None:
     prices = grid_prices(TAPERED)
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from markets.book import NegativeLevel, OffGrid
-from markets.events import Entry
+from markets.events import Entry, Upstream
 from markets.livebook import CROSSED_MS, LIVE, Label, Listing, LiveBook, Moment
 from markets.pace import USUAL_MS
 
@@ -140,6 +140,59 @@ def test_a_snapshot_that_cannot_be_leaves_the_book_stale(live: LiveBook) -> None
 
     assert live.label(at(1), LIVE).state == "STALE"
     assert live.up == (1, 1, 1, 10)
+
+
+ODD, ODDER = [(4850, 7), (4800, 1)], [(4850, 7), (4790, 2), (4800, 1)]
+
+
+def refuse(live: LiveBook, bids: list[tuple[int, int]], up: Upstream, error: type[Exception] = OffGrid) -> None:
+    with pytest.raises(error):
+        live.snapshot(bids, [(5200, 300)], up, None, at(1))
+    assert live.label(at(1), LIVE).state == "STALE"
+    assert live.book.bids == {4800: 100}
+
+
+def test_what_two_snapshots_in_a_row_show_off_the_grid_is_believed_and_kept(live: LiveBook) -> None:
+    refuse(live, ODDER, (1, 1, 2, 11))
+
+    live.snapshot(ODD, [(5200, 300)], (2, 1, 1, 12), None, at(2))
+
+    assert live.label(at(2), LIVE) == LIVE
+    assert live.book.bids == {4850: 7, 4800: 1}
+    live.snapshot([(4800, 1)], [(4850, 2)], (2, 1, 2, 13), None, at(3))
+    assert live.delta(True, 4850, 3, (2, 1, 3, 14), None, at(4))
+    with pytest.raises(OffGrid):
+        live.delta(True, 4790, 1, (2, 1, 4, 15), None, at(5))
+
+
+def test_one_snapshot_that_comes_twice_is_no_second_word(live: LiveBook) -> None:
+    for _ in range(3):
+        refuse(live, ODD, (1, 1, 2, 11))
+
+    live.snapshot(ODD, [], (1, 1, 3, 11), None, at(2))
+    assert live.label(at(2), LIVE) == LIVE
+
+
+def test_a_price_off_the_grid_that_the_snapshot_before_did_not_show_is_not_believed(live: LiveBook) -> None:
+    refuse(live, ODD, (1, 1, 2, 11))
+    refuse(live, ODDER, (1, 1, 3, 12))
+    refuse(live, [(4710, 5)], (1, 1, 4, 13))
+
+
+def test_a_snapshot_that_the_next_one_contradicts_counts_no_more(live: LiveBook) -> None:
+    refuse(live, ODD, (1, 1, 2, 11))
+    live.snapshot([(4800, 100)], [(5200, 300)], (1, 1, 3, 12), None, at(2))
+    assert live.label(at(2), LIVE) == LIVE
+    refuse(live, ODD, (1, 1, 4, 13))
+
+    refuse(live, [(4850, 7), (4800, -1)], (1, 1, 5, 14), NegativeLevel)
+    refuse(live, ODD, (1, 1, 6, 15))
+
+
+@pytest.mark.parametrize("price", [0, -100, 10_000, 10_100])
+def test_a_price_outside_the_dollar_is_never_believed(live: LiveBook, price: int) -> None:
+    for seq in range(2, 6):
+        refuse(live, [(price, 1), (4850, 7)], (1, 1, seq, 10 + seq))
 
 
 def test_crossed_for_an_instant_is_live_for_longer_it_is_not(live: LiveBook) -> None:
