@@ -51,7 +51,7 @@ class Intake:
         self._is_connected = False
         self._well = LIVE  # what the way upstream is called while nothing is wrong with it
         self._down_because = "not connected yet"
-        self._stalled_because: str | None = None
+        self._is_stalled = False  # by the feed's own word, until it takes that back
         self._crossed: set[str] = set()
         self._repairs: dict[str, Repair] = {}
         self._counted: dict[str, Counted] = {}  # of markets that were followed in this epoch
@@ -125,10 +125,7 @@ class Intake:
         self.dirty.update(ticker for ticker, live in self.books.items() if live.is_closing_news(now))
         for ticker in list(self._crossed):
             self._look_at_crossed(ticker, now)
-        is_silent = self._is_connected and self.alive_at is not None and now.mono - self.alive_at > OWN_WATCH_MS
-        if is_silent and self._stalled_because is None:
-            self._stalled_because = "nothing has been heard from the exchange"
-        self._set_upstream()
+        self._set_upstream(now)
         if self.upstream.state == "POLLED":
             self._look_at_readings(now)
 
@@ -263,9 +260,9 @@ class Intake:
     def _connect(self, well: Label, now: Moment) -> None:
         self._well = well
         self.counts["connections"] += 1
-        self._is_connected, self._stalled_because = True, None
+        self._is_connected, self._is_stalled = True, False
         self.alive_at = now.mono
-        self._set_upstream()
+        self._set_upstream(now)
         self._want_descriptions(self.books, now)
         for ticker in self.books:
             self._doubt(ticker, Label("RESYNC", "connected, waiting for a snapshot"), now, delay=FIRST_SNAPSHOT_MS)
@@ -275,34 +272,41 @@ class Intake:
 
     def go_down(self, why: str, now: Moment) -> None:
         """Note that there is no connection upstream."""
-        self._is_connected, self._stalled_because, self._down_because = False, None, why
-        self._set_upstream()
+        self._is_connected, self._is_stalled, self._down_because = False, False, why
+        self._set_upstream(now)
         for ticker in self.books:
             self._doubt(ticker, Label("RESYNC", "waiting for a snapshot"), now)
 
     def _stalled(self, event: feed.Stalled, now: Moment) -> None:
         self.counts["stalls"] += 1
-        self._stalled_because = "nothing has been heard from the exchange"
-        self._set_upstream()
+        self._is_stalled = True
+        self._set_upstream(now)
 
     def _resumed(self, event: feed.Resumed, now: Moment) -> None:
         self.alive_at = now.mono
-        self._stalled_because = None
-        self._set_upstream()
+        self._is_stalled = False
+        self._set_upstream(now)
 
     def _alive(self, event: feed.Alive, now: Moment) -> None:
         self.alive_at = now.mono
 
-    def _set_upstream(self) -> None:
+    def _set_upstream(self, now: Moment) -> None:
         before = self.upstream
         if not self._is_connected:
             self.upstream = Label("DOWN", self._down_because)
-        elif self._stalled_because is not None:
-            self.upstream = Label("STALE", self._stalled_because)
+        elif self._is_stalled or self._is_silent(now):
+            self.upstream = Label("STALE", "nothing has been heard from the exchange")
         else:
             self.upstream = self._well
         if self.upstream != before:
             self.dirty.update(self.books)
+
+    def _is_silent(self, now: Moment) -> bool:
+        """Say whether nothing has come for too long; that ends with the next sign of life.
+
+        A feed that was only frozen brings then what has waited for it: `seq` shows whether all of it is there.
+        """
+        return self.alive_at is not None and now.mono - self.alive_at > OWN_WATCH_MS
 
     # --- what it comes to ------------------------------------------------------------------------
 

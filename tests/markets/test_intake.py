@@ -15,7 +15,7 @@ from markets.kalshi import feed
 from markets.kalshi.messages import BookDelta, TradeTick
 from markets.livebook import CROSSED_MS, Listing, Moment
 from markets.repairs import CALM_MS, REPAIR_FIRST_MS, REPAIR_MOST_MS
-from tests.markets.feeding import START, Feeding, lifecycle, trade_event, two_books
+from tests.markets.feeding import CENTS, START, Feeding, lifecycle, trade_event, two_books
 
 
 @pytest.fixture
@@ -98,6 +98,28 @@ def test_a_snapshot_that_cannot_be_is_asked_for_again_not_believed(fed: Feeding)
     assert fed.repairs() == ["A"]
 
 
+def test_a_market_followed_anew_is_live_though_orders_rest_off_its_grid_of_today() -> None:
+    fed = Feeding()
+    fed.intake.add(Listing("A", bands=CENTS), fed.now)
+    fed.feed.connect()
+    fed.feed.snapshot("A", {4850: 7, 4800: 1}, {5200: 300})
+    assert fed.state() == ("STALE", "the exchange's snapshot cannot be right: 4850 is not a price of this market")
+    assert fed.repairs() == ["A"]
+    assert fed.intake.descriptions_due(fed.now) == ["A"]
+
+    fed.feed.snapshot("A", {4850: 6, 4800: 2}, {5200: 300})
+
+    assert fed.state() == ("LIVE", "")
+    assert fed.a.book.bids == {4850: 6, 4800: 2}
+    assert fed.intake.counts["off_grid"] == 1
+    fed.wait(REPAIR_MOST_MS)
+    assert fed.repairs() == []
+    fed.feed.delta("A", True, 4850, -6)
+    assert fed.state() == ("LIVE", "")
+    fed.feed.delta("A", True, 4790, 1)
+    assert fed.state()[0] == "STALE", "other prices between the ticks still cast doubt"
+
+
 def test_a_message_that_cannot_be_read_doubts_its_market_or_all(fed: Feeding) -> None:
     fed.feed.say(feed.Malformed("A", "no price"))
     assert (fed.state("A")[0], fed.state("B")[0]) == ("STALE", "LIVE")
@@ -140,6 +162,45 @@ def test_a_feed_whose_thread_died_is_noticed_by_its_silence(fed: Feeding) -> Non
     fed.wait(1)
     fed.intake.look(fed.now)
     assert fed.state()[0] == "STALE"
+
+
+@pytest.mark.parametrize("says", ["a sign of life", "a change"])
+def test_a_feed_that_slept_for_long_is_believed_again_once_it_is_heard(fed: Feeding, says: str) -> None:
+    fed.wait(OWN_WATCH_MS + 1)
+    fed.intake.look(fed.now)
+    fed.intake.look(fed.now)
+    assert (fed.state("A")[0], fed.state("B")[0]) == ("STALE", "STALE")
+    fed.intake.dirty.clear()
+
+    if says == "a change":
+        fed.feed.delta("A", True, 4800, -40)
+    else:
+        fed.feed.say(feed.Alive())
+    fed.intake.look(fed.now)
+
+    assert (fed.state("A"), fed.state("B")) == (("LIVE", ""), ("LIVE", ""))
+    assert fed.intake.dirty == {"A", "B"}, "pages are told"
+
+
+def test_a_book_that_lost_a_message_in_a_long_sleep_stays_in_doubt_when_the_feed_is_heard_again(fed: Feeding) -> None:
+    fed.wait(OWN_WATCH_MS + 1)
+    fed.intake.look(fed.now)
+
+    fed.feed.gap(["A"])
+    fed.feed.delta("B", True, 1000, 1)
+    fed.intake.look(fed.now)
+
+    assert (fed.state("A")[0], fed.state("B")[0]) == ("RESYNC", "LIVE")
+
+
+def test_a_stall_that_the_feed_tells_of_is_over_when_the_feed_says_so_and_not_before(fed: Feeding) -> None:
+    fed.feed.say(feed.Stalled())
+    fed.feed.say(feed.Alive())
+    fed.intake.look(fed.now)
+    assert fed.state()[0] == "STALE"
+
+    fed.feed.say(feed.Resumed())
+    assert fed.state() == ("LIVE", "")
 
 
 def test_signs_of_life_keep_a_quiet_feed_live(fed: Feeding) -> None:

@@ -304,6 +304,36 @@ def test_a_book_whose_last_reading_is_older_than_fifteen_seconds_is_stale_whatev
     assert world.label("A")[0] == "POLLED"
 
 
+def test_books_are_believed_again_after_an_answer_that_took_half_a_minute(world: World) -> None:
+    for ticker in ("A", "B"):
+        world.exchange.set(ticker, {4800: 100}, {})
+    world.follow("A", "B")
+    world.feed.read_once()
+    world.seconds += 30.001
+    world.intake.look(world.now)
+    assert world.label("A") == ("STALE", "nothing has been heard from the exchange")
+
+    world.feed.unwatch(["B"])
+    world.feed.read_once()
+    world.intake.look(world.now)
+
+    assert world.label("A") == ("POLLED", "no key")
+    assert world.label("B") == ("STALE", "it was last read more than 15 seconds ago")
+
+
+def test_orders_that_rest_off_the_grid_of_today_are_read_in_two_rounds(world: World) -> None:
+    world.intake.add(Listing("A", bands=((0, 10_000, 100),)), world.now)
+    world.feed.watch(["A"])
+    world.exchange.set("A", {4850: 100}, {})
+    world.feed.read_once()
+    assert world.label("A")[0] == "STALE"
+
+    world.feed.read_once()
+
+    assert world.label("A") == ("POLLED", "no key")
+    assert world.intake.books["A"].book.bids == {4850: 100}
+
+
 def test_a_streamed_book_of_a_quiet_market_is_live_however_old(world: World) -> None:
     world.follow("A")
     world.take(feed.Connected(1))
