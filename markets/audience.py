@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from markets.outbox import Key, Outbox
@@ -36,6 +36,7 @@ class BookWatch:
     active: set[Browser] = field(default_factory=set)
     waiting: set[Browser] = field(default_factory=set)
     trades_after: dict[Browser, int] = field(default_factory=dict)
+    trades_asked: int = 0  # after which number, in the last question
     asked_at: int | None = None
     is_refused: bool = False
     epoch: str = ""
@@ -68,6 +69,14 @@ class BookWatch:
         self.waiting.discard(browser)
         self.trades_after.pop(browser, None)
 
+    def admit_to_trades(self) -> set[Browser]:
+        """Take out those whose question the answer is to; who asked for earlier trades meanwhile is asked for anew."""
+        answered = {browser for browser, after in self.trades_after.items() if after >= self.trades_asked}
+        self.trades_after = {who: after for who, after in self.trades_after.items() if who not in answered}
+        if self.trades_after:
+            self.asked_at = None
+        return answered
+
     def note_number(self, epoch: str, kind: str, number: int) -> bool:
         """Follow the market's numbers; return False at a hole."""
         follows = kind == "book" or (epoch == self.epoch and number == self.number + 1)
@@ -88,7 +97,10 @@ class BookWatch:
 
 @dataclass(slots=True)
 class TopWatch:
-    """The viewers of one market's top of book, and what they were told last."""
+    """The viewers of one market's top of book, and what they were told last.
+
+    Without viewers it is kept until the relay is told so: who comes before that is told nothing anew, and needs it.
+    """
 
     browsers: set[Browser] = field(default_factory=set)
     last: str | None = None
@@ -130,11 +142,12 @@ class Audience:
     def unwatch_top(self, browser: Browser, key: Key) -> None:
         """Take a viewer off one top of book."""
         browser.tops.discard(key)
-        watch = self.tops.get(key)
-        if watch is None:
-            return
-        watch.browsers.discard(browser)
-        if not watch.browsers:
+        if key in self.tops:
+            self.tops[key].browsers.discard(browser)
+
+    def forget_unwatched_tops(self, environment: str) -> None:
+        """Forget what was told of the tops that nobody watches: the relay is being told to leave them out."""
+        for key in [key for key, watch in self.tops.items() if key[0] == environment and not watch.browsers]:
             del self.tops[key]
 
     def leave(self, browser: Browser) -> None:
@@ -151,7 +164,7 @@ class Audience:
 
     def wish(self, environment: str) -> tuple[list[str], list[str]]:
         """Return every market wanted of one environment: (books, tops)."""
-        return _tickers(self.books, environment), _tickers(self.tops, environment)
+        return _tickers(self.books, environment), _tickers(self._watched_tops(), environment)
 
     def due(self, environment: str, now: int) -> Iterator[tuple[str, BookWatch]]:
         """Yield the markets whose viewers wait for something that has to be asked for now."""
@@ -159,6 +172,9 @@ class Audience:
             if env == environment and watch.is_ask_due(now):
                 yield ticker, watch
 
+    def _watched_tops(self) -> list[Key]:
+        return [key for key, watch in self.tops.items() if watch.browsers]
 
-def _tickers(watched: dict[Key, BookWatch] | dict[Key, TopWatch], environment: str) -> list[str]:
+
+def _tickers(watched: Iterable[Key], environment: str) -> list[str]:
     return sorted(ticker for env, ticker in watched if env == environment)

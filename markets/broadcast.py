@@ -6,7 +6,7 @@ Pure: time is handed in, messages come out.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from markets.events import BeatFrame, Entry, ErrorFrame, HubFrames, encode
 from markets.intake import Intake
@@ -15,6 +15,14 @@ from markets.wishes import Wishes
 
 BEAT_MS = 1_000
 TOP_TICK_MS = 50
+
+
+class Owed(NamedTuple):
+    """What each hub is to be told beside the frames that are due; trades after the number that stands with them."""
+
+    books: dict[str, set[str]]
+    trades: dict[str, dict[str, int]]
+    tops: dict[str, frozenset[str]]
 
 
 class Broadcast:
@@ -41,8 +49,8 @@ class Broadcast:
         if message["type"] == "relay.wish":
             is_new = hub not in self.wishes.hubs
             self.wishes.renew(hub, message["books"], message["tops"], now.mono, pace_ms=message["pace_ms"])
-            # Tops have no numbers: a lost one is repaired by telling them all again with each announcement.
-            self._tops_owed[hub] = self.wishes.hubs[hub].tops
+            if tops := self.wishes.take_tops(hub, now.mono):
+                self._tops_owed[hub] = self._tops_owed.get(hub, frozenset()) | tops
             if is_new:
                 self._beat_at = now.mono - BEAT_MS
             return True
@@ -97,15 +105,19 @@ class Broadcast:
     def messages(
         self, intake: Intake, entries: list[Entry], now: Moment, *, fence: int
     ) -> Iterator[tuple[str, HubFrames]]:
-        """Yield (hub, message): one for each hub that has anything to hear."""
+        """Yield (hub, message): one for each hub that has anything to hear.
+
+        Hubs may be heard between two of them: what they ask meanwhile is answered the next time.
+        """
         self.wishes.expire(now.mono)
         beat = self._beat(intake, now)
         answers: dict[str, Entry] = {}
         refused, self._refusals_due = self._refusals_due, set()
+        owed = self._take_owed()
         for hub, wish in list(self.wishes.hubs.items()):
             frames = [entry for entry in entries if wish.wants(entry[0], entry[1])]
-            frames += self._refused((refused & (wish.books | wish.tops)) | self._asked.get(hub, set()))
-            frames += self._answers(hub, intake, now, answers)
+            frames += self._refused((refused & (wish.books | wish.tops)) | owed.books.get(hub, set()))
+            frames += _answers(hub, owed, intake, now, answers)
             if frames or beat is not None:
                 yield (
                     hub,
@@ -119,21 +131,14 @@ class Broadcast:
                         "numbers": None if beat is None else _numbers(intake, wish.books),
                     },
                 )
+
+    def _take_owed(self) -> Owed:
+        owed = Owed(self._asked, self._trades_asked, self._tops_owed)
         self._asked, self._trades_asked, self._tops_owed = {}, {}, {}
+        return owed
 
     def _refused(self, tickers: set[str]) -> list[Entry]:
         return [("error", ticker, 0, self._refusals[ticker]) for ticker in sorted(tickers & self._refusals.keys())]
-
-    def _answers(self, hub: str, intake: Intake, now: Moment, answers: dict[str, Entry]) -> list[Entry]:
-        found: list[Entry] = []
-        for live in _known(intake, self._asked.get(hub, ())):
-            if live.ticker not in answers:
-                answers[live.ticker] = live.whole(now, intake.upstream)
-            found.append(answers[live.ticker])
-        for live in _known(intake, self._tops_owed.get(hub, ())):
-            found.append(("top", live.ticker, 0, encode(live.top(now, intake.upstream))))
-        wanted = self._trades_asked.get(hub, {})
-        return found + [live.past_trades(wanted[live.ticker]) for live in _known(intake, wanted)]
 
     def _top_frames(self, intake: Intake, now: Moment) -> list[Entry]:
         if not self._tops_moved or now.mono - self._tops_at < TOP_TICK_MS:
@@ -161,6 +166,18 @@ class Broadcast:
             "heard": None if intake.heard_at is None else now.mono - intake.heard_at,
             "hub_ms": 0,
         }
+
+
+def _answers(hub: str, owed: Owed, intake: Intake, now: Moment, answers: dict[str, Entry]) -> list[Entry]:
+    found: list[Entry] = []
+    for live in _known(intake, owed.books.get(hub, ())):
+        if live.ticker not in answers:
+            answers[live.ticker] = live.whole(now, intake.upstream)
+        found.append(answers[live.ticker])
+    for live in _known(intake, owed.tops.get(hub, ())):
+        found.append(("top", live.ticker, 0, encode(live.top(now, intake.upstream))))
+    wanted = owed.trades.get(hub, {})
+    return found + [live.past_trades(wanted[live.ticker]) for live in _known(intake, wanted)]
 
 
 def _numbers(intake: Intake, tickers: Iterable[str]) -> dict[str, int]:

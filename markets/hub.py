@@ -353,6 +353,7 @@ class Hub:
                 "tops": tops,
                 "pace_ms": self.pace.ms,
             }
+            self.audience.forget_unwatched_tops(environment)
             relay.announced_at, relay.is_changed = now, False  # before it is sent: meanwhile the wish may change again
             if not await self.line.send_group(relay_group(environment), wish):
                 relay.is_changed = True

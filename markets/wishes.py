@@ -1,5 +1,7 @@
 """Which markets the hubs want, and until when: a wish is a lease, so a hub that dies wants nothing soon after.
 
+What the desk itself wants stands beside them: it is watched and kept like the rest, and sent to nobody.
+
 Pure: time is handed in, in ms on a clock that never jumps.
 """
 
@@ -12,6 +14,7 @@ from markets.pace import USUAL_MS
 
 LEASE_MS = 15_000
 LINGER_MS = 30_000  # a market nobody wants is kept this long: people come back
+TOPS_AGAIN_MS = 4_000  # tops have no numbers: one that was lost is repaired by telling all of them again
 
 
 @dataclass(slots=True)
@@ -22,6 +25,8 @@ class Wish:
     tops: frozenset[str] = frozenset()
     until: int = 0
     pace_ms: int = USUAL_MS
+    tops_told: frozenset[str] = frozenset()
+    tops_told_at: int | None = None  # all of them
 
     def wants(self, kind: str, ticker: str) -> bool:
         """Say whether a frame of this kind and market is for this hub."""
@@ -33,16 +38,22 @@ class Wishes:
     """The wishes of all hubs, and since when each kept market is wanted by nobody."""
 
     hubs: dict[str, Wish] = field(default_factory=dict)
+    standing: frozenset[str] = frozenset()  # of the desk's own process, until it says otherwise
     _idle_since: dict[str, int] = field(default_factory=dict)
 
-    def renew(
-        self, hub: str, books: Iterable[str], tops: Iterable[str], now: int, *, pace_ms: int = USUAL_MS
-    ) -> frozenset[str]:
-        """Take a hub's full wish; return the markets it did not have before."""
-        old = self.hubs.get(hub, Wish())
-        new = Wish(frozenset(books), frozenset(tops), now + LEASE_MS, pace_ms)
-        self.hubs[hub] = new
-        return (new.books | new.tops) - (old.books | old.tops)
+    def renew(self, hub: str, books: Iterable[str], tops: Iterable[str], now: int, *, pace_ms: int = USUAL_MS) -> None:
+        """Take a hub's full wish."""
+        wish = self.hubs.setdefault(hub, Wish())
+        wish.books, wish.tops, wish.until, wish.pace_ms = frozenset(books), frozenset(tops), now + LEASE_MS, pace_ms
+        wish.tops_told &= wish.tops
+
+    def take_tops(self, hub: str, now: int) -> frozenset[str]:
+        """Return the wished tops that a hub is to be told, and count them as told: the new ones, now and then all."""
+        wish = self.hubs[hub]
+        if wish.tops_told_at is None or now - wish.tops_told_at >= TOPS_AGAIN_MS:
+            wish.tops_told, wish.tops_told_at = frozenset(), now
+        due, wish.tops_told = wish.tops - wish.tops_told, wish.tops
+        return due
 
     def forget(self, hub: str) -> None:
         """Drop a hub that cannot be reached."""
@@ -60,7 +71,7 @@ class Wishes:
 
     def wanted(self) -> frozenset[str]:
         """Return every market that somebody wants."""
-        return frozenset().union(*(wish.books | wish.tops for wish in self.hubs.values()))
+        return self.standing.union(*(wish.books | wish.tops for wish in self.hubs.values()))
 
     def let_go(self, kept: Iterable[str], now: int) -> list[str]:
         """Return those of the kept markets that nobody has wanted for a while."""

@@ -63,7 +63,24 @@ def test_a_browser_that_leaves_takes_everything_with_it() -> None:
 
     audience.leave(one)
 
-    assert (audience.browsers, audience.books, audience.tops, one.markets) == (set(), {}, {}, 0)
+    assert (audience.browsers, audience.books, one.markets) == (set(), {}, 0)
+    assert audience.wish("sandbox") == ([], [])
+
+
+def test_a_top_is_remembered_after_its_last_viewer_until_the_relay_is_told() -> None:
+    audience = Audience()
+    one, two = viewer(audience), viewer(audience)
+    for key in (A, B, ELSEWHERE):
+        audience.watch_top(one, key)
+        audience.tops[key].last = "told"
+    audience.watch_top(two, B)
+    audience.leave(one)
+
+    assert audience.wish("sandbox") == ([], ["B"])
+    assert audience.watch_top(two, A) == "told"
+    audience.unwatch_top(two, A)
+    audience.forget_unwatched_tops("sandbox")
+    assert audience.tops.keys() == {B, ELSEWHERE}
 
 
 def test_a_newcomer_waits_until_a_whole_book_admits_it() -> None:

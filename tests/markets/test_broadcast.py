@@ -11,7 +11,7 @@ from markets.broadcast import BEAT_MS, Broadcast
 from markets.intake import Intake
 from markets.livebook import TOP_INTERVAL_MS, Listing, Moment
 from markets.pace import USUAL_MS
-from markets.wishes import LEASE_MS
+from markets.wishes import LEASE_MS, TOPS_AGAIN_MS
 from tests.markets.playedfeed import PlayedFeed
 
 
@@ -218,13 +218,71 @@ def test_tops_are_told_at_most_a_few_times_a_second_and_only_when_they_differ(to
     assert json.loads(encoded)["bid_size"] == 6
 
 
-def test_every_announcement_is_answered_with_all_tops(told: Told) -> None:
+def test_a_wish_is_answered_with_the_tops_that_are_new_in_it(told: Told) -> None:
+    told.wish("one", tops=("A", "B"))
+    assert {("top", "A"), ("top", "B")} <= set(kinds(told.tick()["one"]))
+    told.wait(20)
+    told.wish("one", tops=("A",))
+    assert told.tick() == {}
+
+    told.wish("one", tops=("A", "B"))
+
+    assert kinds(told.tick()["one"]) == [("top", "B")]
+
+
+def test_all_tops_are_told_again_after_some_seconds_for_one_may_have_been_lost(told: Told) -> None:
     told.wish("one", tops=("A", "B"))
     told.tick()
-    told.wait(20)
+    told.wait(TOPS_AGAIN_MS - 1)
+    told.wish("one", tops=("A", "B"))
+    assert kinds(told.tick()["one"]) == [], "the beat alone"
+    told.wait(1)
+
     told.wish("one", tops=("A", "B"))
 
     assert sorted(kinds(told.tick()["one"])) == [("top", "A"), ("top", "B")]
+
+
+def test_new_tops_of_two_wishes_in_one_tick_are_both_told(told: Told) -> None:
+    told.wish("one")
+    told.tick()
+    told.wait(20)
+    told.wish("one", tops=("A",))
+    told.wish("one", tops=("A", "B"))
+
+    assert sorted(kinds(told.tick()["one"])) == [("top", "A"), ("top", "B")]
+
+
+def test_a_wish_without_news_is_nothing_due(told: Told) -> None:
+    told.wish("one", tops=("A",))
+    told.tick()
+    told.tick()
+
+    told.wish("one", tops=("A",))
+
+    assert told.next_due() > 0
+
+
+def test_what_is_asked_while_the_messages_go_out_is_answered_with_the_next(told: Told) -> None:
+    for hub in ("one", "two"):
+        told.wish(hub, books=("A",), tops=("A",))
+    told.tick()
+    told.intake.books["A"].trade(5200, 1, "yes", None, "t1", told.now)
+    for _ in range(2):  # the trade, and the top that changed with it
+        told.tick()
+        told.wait(BEAT_MS)
+
+    for hub, _ in told.broadcast.messages(told.intake, [], told.now, fence=7):
+        if hub == "two":
+            told.hear("relay.ask", "one", tickers=["A"])
+            told.hear("relay.trades", "one", wanted=[("A", 0)])
+            told.wish("one", books=("A",), tops=("A", "B"))
+    assert told.next_due() == 0
+
+    answers = told.tick()
+    assert kinds(answers["one"]) == [("snap", "A"), ("top", "B"), ("past", "A")]
+    assert set(answers) == {"one"}
+    assert told.next_due() > 0
 
 
 def test_remembered_trades_go_to_who_asked_from_the_earliest_wanted(told: Told) -> None:

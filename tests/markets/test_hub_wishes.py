@@ -9,7 +9,7 @@ import pytest
 from markets.audience import ASK_AGAIN_MS
 from markets.events import encode
 from markets.hub import ANNOUNCE_MS, HURRY_MS, SILENT_MS, Hub
-from tests.markets.playedhub import Said, Time, frame, kinds, tick, watching
+from tests.markets.playedhub import Said, Time, Viewer, frame, kinds, tick, watching
 
 
 @pytest.fixture
@@ -174,3 +174,32 @@ async def test_what_is_wanted_while_a_wish_is_on_its_way_is_said_at_once(hub: Hu
     await hub.announce("sandbox")
 
     assert [wish["books"] for wish in line.take("relay.wish")] == [["A"], ["A", "B"]]
+
+
+async def test_a_top_taken_off_and_watched_again_before_the_wish_is_said_is_still_known(hub: Hub, line: Said) -> None:
+    first = Viewer(hub)
+    hub.watch(first, "sandbox", (), ("A",))
+    await hub.announce("sandbox")
+    line.messages.clear()
+    hub.receive(tick(("top", "A", 0, encode({"t": "top", "n": 0, "bid": 4800}))))
+    hub.leave(first)
+    hub.receive(tick(("top", "A", 0, encode({"t": "top", "n": 0, "bid": 4900}))))
+
+    second = Viewer(hub)
+    hub.watch(second, "sandbox", (), ("A",))
+
+    assert [top["bid"] for top in second.frames("top")] == [4900], "the relay, which heard of nothing, tells no more"
+
+
+async def test_a_top_that_the_relay_is_told_to_leave_out_is_known_no_longer(hub: Hub, line: Said) -> None:
+    first = Viewer(hub)
+    hub.watch(first, "sandbox", (), ("A",))
+    hub.receive(tick(("top", "A", 0, encode({"t": "top", "n": 0, "bid": 4800}))))
+    hub.leave(first)
+    await hub.announce("sandbox")
+    assert [wish["tops"] for wish in line.take("relay.wish")] == [[]]
+
+    second = Viewer(hub)
+    hub.watch(second, "sandbox", (), ("A",))
+
+    assert second.frames("top") == []
