@@ -107,7 +107,7 @@ class Hub:
             self.audience.watch_book(browser, (environment, ticker)).asked_at = None
         for ticker in tops:
             if last := self.audience.watch_top(browser, (environment, ticker)):
-                browser.outbox.put_word(last)
+                self._put_top(browser, last, self._now())
         browser.outbox.flush()
         self._stir(environment)
 
@@ -139,14 +139,20 @@ class Hub:
         return True
 
     def ack(self, browser: Browser, total: int) -> None:
-        """Note what a browser has taken; one that has caught up gets whole books of what it missed."""
+        """Note what a browser has taken; one that has caught up gets whole books of what it missed, and all tops.
+
+        One that counts more than it was sent is given up: nobody knows what it can take.
+        """
+        if total > browser.outbox.sent:
+            self._give_up(browser)
+            return
         if not browser.outbox.ack(total):
             return
         for key in browser.outbox.missed & browser.books:
             self.audience.books[key].wait(browser)
         for key in browser.tops:
             if last := self.audience.tops[key].last:
-                browser.outbox.put_word(last)
+                self._put_top(browser, last, self._now())
         browser.outbox.flush()
         self._stirred.set()
 
@@ -215,9 +221,12 @@ class Hub:
             return
         watch.last = encoded
         for browser in watch.browsers:
-            if browser.outbox.slow_since is None:
-                browser.outbox.put_word(encoded)
-                touched.add(browser)
+            self._put_top(browser, encoded, now)
+            touched.add(browser)
+
+    def _put_top(self, browser: Browser, encoded: str, now: int) -> None:
+        if browser.outbox.slow_since is None and not browser.outbox.put_top(encoded, now=now):
+            browser.outbox.put_word(_SLOW)
 
     def _take_beat(self, environment: str, relay: Relay, beat: BeatFrame, touched: set[Browser]) -> None:
         before, relay.beat = relay.beat, beat
@@ -258,8 +267,7 @@ class Hub:
         """Tell every browser how alive its feed is, and give up those that cannot follow."""
         now = self._beaten_at = self._now()
         for browser in [browser for browser in self.audience.browsers if browser.outbox.is_hopeless(now)]:
-            self.leave(browser)
-            browser.give_up()
+            self._give_up(browser)
         beats = {environment: self._beat(environment, now) for environment in self.audience.environments()}
         for environment in beats:
             relay = self.relays[environment]
@@ -268,6 +276,10 @@ class Hub:
             for environment in browser.environments:
                 browser.outbox.put_word(beats[environment])
             browser.outbox.flush()
+
+    def _give_up(self, browser: Browser) -> None:
+        self.leave(browser)
+        browser.give_up()
 
     def look(self) -> None:
         """Beat when it is time to, and at once where a relay falls silent or is back: three seconds are soon gone."""

@@ -1,7 +1,8 @@
 """What one browser has been sent and has taken: nobody waits for it, and nothing queues for it without bound.
 
 Daphne has no back-pressure, so what a browser can take is known from its own acknowledgements, in bytes. Above the
-limit its frames are left out and their markets noted; once it has caught up, it gets whole books instead.
+limit its frames are left out and their markets noted; once it has caught up, it gets whole books and the newest tops
+instead.
 """
 
 from __future__ import annotations
@@ -56,14 +57,35 @@ class Outbox:
         self._add(encoded)
         return True
 
+    def put_top(self, encoded: str, *, now: int) -> bool:
+        """Add a market's best prices; return False if they are left out because the browser is behind.
+
+        Nothing is noted of them: once it has caught up, the newest of every market are told again.
+        """
+        if self.slow_since is not None:
+            return False
+        if self.outstanding + len(encoded) > LIMIT_BYTES:
+            self.slow_since = now
+            return False
+        self._add(encoded)
+        return True
+
     def put_word(self, encoded: str) -> None:
-        """Add a frame that is small and rare (beats, refusals): it goes out even to a slow browser."""
-        if self.outstanding + len(encoded) <= HARD_LIMIT_BYTES:
+        """Add a frame that is small and rare (beats, refusals): it goes out even to a slow browser.
+
+        The one that crosses the hard limit is the last: such a browser is hopeless.
+        """
+        if self.outstanding <= HARD_LIMIT_BYTES:
             self._add(encoded)
 
     def ack(self, total: int) -> bool:
-        """Note how many bytes have arrived; return True when a slow browser has caught up."""
-        self.acked = min(max(self.acked, total), self.sent)
+        """Note how many bytes have arrived; return True when a slow browser has caught up.
+
+        More than was sent cannot have arrived, and counts for nothing: otherwise nothing would bound what is sent.
+        """
+        if total > self.sent:
+            return False
+        self.acked = max(self.acked, total)
         if self.slow_since is None or self.outstanding > LIMIT_BYTES // 2:
             return False
         self.slow_since = None

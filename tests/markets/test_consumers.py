@@ -47,8 +47,9 @@ class Socket(WebsocketCommunicator):  # type: ignore[misc]
 
     async def closed_with(self, seconds: float = 5) -> int:
         """Return the code with which the server closes, whatever it says before."""
-        while (output := await self.receive_output(timeout=seconds))["type"] != "websocket.close":
-            pass
+        async with asyncio.timeout(seconds):
+            while (output := await self.receive_output(timeout=seconds))["type"] != "websocket.close":
+                pass
         code: int = output["code"]
         return code
 
@@ -260,6 +261,20 @@ async def test_who_talks_without_end_is_cut_off(connect: Any, cookie: str) -> No
         await socket.say(op="ack", bytes=0)
 
     assert await socket.closed_with() == TOO_MUCH
+
+
+async def test_who_counts_more_than_was_sent_is_closed_and_watches_nothing(connect: Any, cookie: str) -> None:
+    socket = await connect(cookie)
+    await socket.say(op="watch", env="sandbox", books=["A"])
+    beat = await socket.receive_from(timeout=5)
+    await socket.say(op="ack", bytes=len(beat))
+    await socket.say(op="snapshot", env="sandbox", m="B")
+    assert (await socket.hear("error"))["code"] == "NOT_WATCHED"
+
+    await socket.say(op="ack", bytes=10**15)
+
+    assert await socket.closed_with() == TOO_SLOW
+    assert get_hub().audience.wish("sandbox") == ([], [])
 
 
 async def test_a_person_has_so_many_sockets_and_no_more(

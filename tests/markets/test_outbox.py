@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from markets.outbox import GRACE_MS, LIMIT_BYTES, Outbox, drive
+from markets.outbox import GRACE_MS, HARD_LIMIT_BYTES, LIMIT_BYTES, Outbox, drive
 
 KEY = ("sandbox", "A")
 OTHER = ("sandbox", "B")
@@ -101,14 +101,39 @@ async def test_catching_up_a_little_is_not_enough(outbox: Outbox) -> None:
     assert outbox.slow_since is not None
 
 
-async def test_an_acknowledgement_of_more_than_was_sent_counts_as_what_was_sent(outbox: Outbox) -> None:
+async def test_an_acknowledgement_of_more_than_was_sent_counts_for_nothing(outbox: Outbox) -> None:
+    fill(outbox)
+
+    assert not outbox.ack(outbox.sent + 1)
+    assert not outbox.ack(10**15)
+    assert outbox.acked == 0
+
+    assert outbox.ack(outbox.sent)
+    assert outbox.outstanding == 0
+
+
+async def test_what_has_arrived_does_not_go_back(outbox: Outbox) -> None:
     outbox.put(KEY, DELTA, is_whole=False, now=0)
     outbox.flush()
-    outbox.ack(10**12)
-    assert outbox.outstanding == 0
+    outbox.ack(outbox.sent)
 
     outbox.ack(0)
     assert outbox.outstanding == 0
+
+
+async def test_tops_fill_the_same_measure_as_books(outbox: Outbox, wire: Wire) -> None:
+    top = "x" * (LIMIT_BYTES // 2)
+    assert outbox.put_top(top, now=0)
+    assert outbox.put_top(top, now=1)
+    assert outbox.slow_since is None
+    assert not outbox.put_top("1", now=2)
+    outbox.flush()
+
+    assert not outbox.put_top("1", now=3)
+    assert not outbox.put(KEY, DELTA, is_whole=True, now=3)
+    assert outbox.slow_since == 2
+    assert outbox.ack(outbox.sent)
+    assert outbox.put_top("1", now=4)
 
 
 async def test_half_a_minute_behind_is_hopeless(outbox: Outbox) -> None:
@@ -116,6 +141,19 @@ async def test_half_a_minute_behind_is_hopeless(outbox: Outbox) -> None:
 
     assert not outbox.is_hopeless(GRACE_MS)
     assert outbox.is_hopeless(GRACE_MS + 1)
+
+
+async def test_who_takes_not_even_words_is_hopeless(outbox: Outbox, wire: Wire) -> None:
+    word = "x" * (HARD_LIMIT_BYTES // 4)
+    for _ in range(4):
+        outbox.put_word(word)
+    assert not outbox.is_hopeless(0)
+
+    for _ in range(4):
+        outbox.put_word("12345")
+
+    assert outbox.is_hopeless(0)
+    assert outbox.outstanding == HARD_LIMIT_BYTES + 5, "one word over, and no more"
 
 
 async def test_words_reach_a_slow_browser_too(outbox: Outbox, wire: Wire) -> None:
