@@ -12,7 +12,7 @@ from typing import Any
 
 from markets.audience import Browser
 from markets.events import is_ticker
-from markets.hub import Hub
+from markets.hub import NO_TRADES, Hub
 from markets.outbox import Outbox
 
 PATIENCE_SECONDS = 2.0
@@ -62,8 +62,10 @@ class Glance:
         self._hub.trades(self._browser, *self._market, 0)
         found: dict[int, Frame] = {}
         while wanted not in found:
-            trade = await self._first(lambda frame: frame["t"] == "trade")
-            found[trade["k"]] = trade
+            frame = await self._first(lambda frame: frame["t"] == "trade" or frame.get("code") == NO_TRADES)
+            if frame["t"] == "error":
+                break
+            found[frame["k"]] = frame
         return [found[number] for number in sorted(found)]
 
     async def _first(self, is_wanted: Callable[[Frame], bool]) -> Frame:
@@ -71,10 +73,10 @@ class Glance:
             async with asyncio.timeout(self._patience_seconds):
                 while True:
                     frame = await self._frames.get()
-                    if frame["t"] == "error":
-                        raise NothingSeen(frame["text"])
                     if is_wanted(frame):
                         return frame
+                    if frame["t"] == "error":
+                        raise NothingSeen(frame["text"])
         except TimeoutError:
             raise NothingSeen("The feed has not shown this book in time: try again.") from None
 

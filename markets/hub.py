@@ -36,6 +36,7 @@ LOOK_SECONDS = 0.25
 WEIGH_MS = 1_000
 SILENT_MS = 2_000
 GATHER_SECONDS = 0.005  # a page asks for its markets one by one
+NO_TRADES = "NO_TRADES"
 COLLECTOR = (50_000, 20, 20)  # a search for cycles among a thousand sockets holds up everybody's frames: seldom
 
 
@@ -191,7 +192,8 @@ class Hub:
         if kind == "error":
             audience = watch.refuse()
         elif kind == "past":
-            audience, watch.trades_after = set(watch.trades_after), {}
+            audience = watch.admit_to_trades()
+            encoded = encoded or _no_trades(key)
         elif kind == "snap":
             # Newer than what was heard last: frames were lost before it, and it heals everybody at once.
             is_behind = (watch.epoch, watch.number) != (epoch, number)
@@ -203,8 +205,7 @@ class Hub:
                 # Passed on all the same: the page sees the hole by itself and stops believing its book.
                 watch.waiting |= watch.active
                 self._stirred.set()
-        if encoded:
-            self._put(audience, key, encoded, kind, touched, now)
+        self._put(audience, key, encoded, kind, touched, now)
 
     def _put(self, audience: set[Browser], key: Key, encoded: str, kind: str, touched: set[Browser], now: int) -> None:
         is_whole = kind in {"book", "snap"}
@@ -380,9 +381,9 @@ class Hub:
 
     async def _ask(self, environment: str, due: list[tuple[str, Any]], now: int) -> None:
         books = [ticker for ticker, watch in due if watch.waiting]
-        trades = [(ticker, min(watch.trades_after.values())) for ticker, watch in due if watch.trades_after]
         for _, watch in due:
-            watch.asked_at = now
+            watch.asked_at, watch.trades_asked = now, min(watch.trades_after.values(), default=0)
+        trades = [(ticker, watch.trades_asked) for ticker, watch in due if watch.trades_after]
         group, hub = relay_group(environment), self.line.channel
         if books:
             await self.line.send_group(group, {"type": "relay.ask", "hub": hub, "tickers": books})
@@ -393,6 +394,13 @@ class Hub:
 def _said(beat: BeatFrame) -> tuple[str, str, str]:
     """Return what of a beat cannot wait for the next one."""
     return beat["feed"], beat["why"], beat["e"]
+
+
+def _no_trades(key: Key) -> str:
+    """Return the answer to who asked for trades of which none are remembered: silence would have it wait."""
+    environment, ticker = key
+    text = "No trades of this market are remembered after that number."
+    return encode({"t": "error", "env": environment, "m": ticker, "code": NO_TRADES, "text": text})
 
 
 _SLOW = encode({"t": "error", "code": "SLOW", "text": "This browser has fallen behind; its books are not up to date."})

@@ -79,6 +79,16 @@ async def test_a_market_without_trades_has_none(hub: Hub) -> None:
         assert await seen == []
 
 
+async def test_a_market_whose_trades_nobody_remembers_has_none_to_show(hub: Hub) -> None:
+    with Glance(hub, "sandbox", "A") as glance:
+        seen = await ask(glance.trades())
+        tell(hub, book(7, trades=3))
+        await asyncio.sleep(0)
+        tell(hub, ("past", "A", 3, ""))
+
+        assert await seen == []
+
+
 async def test_a_refusal_is_passed_on(hub: Hub) -> None:
     with Glance(hub, "sandbox", "A") as glance:
         seen = await ask(glance.book())

@@ -167,6 +167,42 @@ async def test_trades_that_were_asked_for_go_to_who_asked(hub: Hub, line: Said) 
     assert (kinds(first), kinds(second)) == ([("trade", 5), ("trade", 6)], [])
 
 
+async def test_who_asked_for_earlier_trades_while_a_question_was_out_is_asked_for_anew(hub: Hub, line: Said) -> None:
+    first, second = watching(hub), watching(hub)
+    hub.receive(tick(frame("book", 1)))
+    hub.trades(first, "sandbox", "A", 4)
+    await hub.announce("sandbox")
+    hub.trades(second, "sandbox", "A", 0)
+    first.frames(), second.frames()
+    line.messages.clear()
+
+    hub.receive(tick(("past", "A", 5, encode({"t": "trade", "n": 5}))))
+    assert (kinds(first), kinds(second)) == ([("trade", 5)], [])
+
+    await hub.announce("sandbox")
+    assert [message["wanted"] for message in line.take("relay.trades")] == [[("A", 0)]]
+
+
+async def test_who_asked_for_trades_that_nobody_remembers_is_told_so_and_asked_for_no_more(
+    hub: Hub, line: Said, time: Time
+) -> None:
+    first, second = watching(hub), watching(hub)
+    hub.receive(tick(frame("book", 1)))
+    hub.trades(first, "sandbox", "A", 0)
+    first.frames(), second.frames()
+    await hub.announce("sandbox")
+    line.messages.clear()
+
+    hub.receive(tick(("past", "A", 6, "")))
+
+    [told] = first.frames()
+    assert (told["t"], told["code"], told["env"], told["m"]) == ("error", "NO_TRADES", "sandbox", "A")
+    assert second.frames() == []
+    time.now += ASK_AGAIN_MS
+    await hub.announce("sandbox")
+    assert line.take("relay.trades") == []
+
+
 async def test_tops_are_told_when_they_differ_and_to_newcomers_at_once(hub: Hub) -> None:
     first = Viewer(hub)
     hub.watch(first, "sandbox", (), ("A",))
