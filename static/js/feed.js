@@ -200,6 +200,7 @@ export class MarketFeed {
     if (frame.env !== undefined && frame.env !== this.#env) return;
     if (frame.code === "SLOW") this.#leftOut();
     if (frame.code === "UNKNOWN_MARKET" || frame.code === "BAD_TICKER") this.#books.get(frame.m)?.refuse(frame.text);
+    if (frame.code === "NO_TRADES") this.#books.get(frame.m)?.haveNoTrades();
   }
 
   #leftOut() {

@@ -21,7 +21,7 @@ export class TradesList {
   // Draws what is new of `trades`, oldest first as the feed keeps them.
   draw(trades) {
     const last = trades.at(-1);
-    if (last && (last.e !== this.#epoch || last.k < this.#newest)) this.#begin(last.e); // counted anew
+    if (!last || last.e !== this.#epoch || last.k < this.#newest) this.#begin(last?.e ?? null); // counted anew
     for (const [index, trade] of trades.entries()) {
       if (trade.k > this.#newest) this.#body.prepend(row(trade, trades[index - 1]));
     }

@@ -152,6 +152,29 @@ def test_trades_whose_numbers_begin_anew_are_asked_for_from_the_first(server: Pl
     assert server.page.evaluate("() => feed.trades('A').map(({k}) => k)") == [1, 2, 3]
 
 
+def test_a_live_trade_that_overtakes_the_answer_loses_none_of_it(server: PlayedServer) -> None:
+    server.send(server.beat(), server.book(40) | {"k": 3})
+    assert server.wait_for("trades") == {"op": "trades", "m": "A", "after": 0, "env": "sandbox"}
+
+    server.send(server.trade(4))
+    server.send(*(server.trade(number) for number in range(1, 5)))
+
+    assert server.page.evaluate("() => feed.trades('A').map(({k}) => k)") == [1, 2, 3, 4]
+
+
+def test_a_trade_waits_for_no_answer_when_the_server_says_that_there_is_none(timed: PlayedServer) -> None:
+    timed.send(timed.beat(), timed.book(40) | {"k": 3}, timed.trade(4))
+    assert timed.page.evaluate("() => feed.trades('A')") == []
+
+    timed.send(timed.error("NO_TRADES", "Nobody remembers those trades.", env="production", m="A"))
+    timed.send(timed.error("NO_TRADES", "Nobody remembers those trades.", env="sandbox", m="B"))
+    assert timed.page.evaluate("() => feed.trades('A')") == []
+    timed.send(timed.error("NO_TRADES", "Nobody remembers those trades.", env="sandbox", m="A"))
+
+    assert timed.page.evaluate("() => feed.trades('A').map(({k}) => k)") == [4]
+    assert timed.label() == ["LIVE", ""]
+
+
 # --- what the server says against a book ---------------------------------------------------------------
 
 

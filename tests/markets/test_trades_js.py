@@ -40,3 +40,9 @@ def test_trades_that_are_numbered_from_the_start_again_are_drawn(static_page: Pa
     anew = [trade(1, 70, epoch)]
 
     assert static_page.evaluate(DRAW, [[trade(1, 10), trade(2, 20)], anew]) == [["20", "10"], ["70"]]
+
+
+def test_nothing_is_drawn_of_trades_that_the_page_no_longer_has(static_page: Page) -> None:
+    anew = [trade(3, 70, "e2")]
+
+    assert static_page.evaluate(DRAW, [[trade(1, 10), trade(2, 20)], [], anew]) == [["20", "10"], [], ["70"]]
