@@ -325,19 +325,24 @@ class BookRelay:
             return
         found = await asyncio.to_thread(self._look_up, new)
         self._add(found)
-        if missing := [ticker for ticker in new if ticker not in found]:
+        # The exchange may have named one meanwhile, which has its book by now.
+        if missing := [ticker for ticker in new if ticker not in found and ticker not in self.intake.books]:
             self._unknown.add(missing, self._clock().mono)
             self._is_asking_due.set()
 
     def _add(self, found: dict[str, Listing | None]) -> None:
+        """Follow the markets that were found and are new, and refuse those that there are not."""
         now = self._clock()
-        new = [listing for listing in found.values() if listing is not None and listing.ticker not in self.intake.books]
-        for listing in new:
+        listings = [listing for listing in found.values() if listing is not None]
+        new = [listing for listing in listings if listing.ticker not in self.intake.books]
+        for listing in listings:
             self._unknown.find(listing.ticker)
             self.broadcast.forget_refusal(listing.ticker)
+        for listing in new:
             self.intake.add(listing, now)
         self._ask_feed("watch", [listing.ticker for listing in new])
-        for ticker in [ticker for ticker, listing in found.items() if listing is None]:
+        # The catalogue may have given one its book while the exchange was asked.
+        for ticker in found.keys() - {listing.ticker for listing in listings} - self.intake.books.keys():
             self._unknown.refuse(ticker, now.mono)
             self.broadcast.refuse(ticker, "UNKNOWN_MARKET", "The exchange has no market of this ticker.")
         self._stirred.set()
@@ -365,7 +370,7 @@ class BookRelay:
         await self._describe_again(self.intake.descriptions_due(self._clock()), fresh=True)
         while due := self._unknown.due(self._clock().mono):
             found = await asyncio.to_thread(self._look_up, due, fresh=True)
-            for ticker in [ticker for ticker in due if ticker not in found]:
+            for ticker in [ticker for ticker in due if ticker not in found and ticker not in self.intake.books]:
                 self._unknown.fail(ticker, self._clock().mono)
             self._add(found)
             await self._describe_again(self.intake.descriptions_due(self._clock()), fresh=True)

@@ -46,6 +46,8 @@ class World:
         self.uncatalogued = {"NONE", "NEW"}  # only the exchange can tell of them
         self.exchange_answers = threading.Event()
         self.exchange_answers.set()
+        self.catalogue_answers = threading.Event()
+        self.catalogue_answers.set()
         self.looked_up: list[tuple[list[str], bool]] = []
         self.written: dict[str, Top] = {}
         self.hub = ""
@@ -70,7 +72,7 @@ class World:
     def _look_up(self, tickers: Iterable[str], *, fresh: bool = False) -> dict[str, Listing | None]:
         wanted = list(tickers)
         self.looked_up.append((wanted, fresh))
-        assert not fresh or self.exchange_answers.wait(10)
+        assert (self.exchange_answers if fresh else self.catalogue_answers).wait(10)
         known = self.listings.keys() - (set() if fresh else self.uncatalogued)
         return {ticker: self.listings[ticker] for ticker in wanted if ticker in known}
 
@@ -257,6 +259,54 @@ async def test_a_market_found_meanwhile_keeps_its_book(idle: BookRelay, world: W
     idle._add({"A": Listing("A")})
 
     assert idle.intake.books["A"] is book
+
+
+async def test_a_market_that_the_exchange_names_while_the_catalogue_is_asked_again_is_asked_for_no_more(
+    idle: BookRelay, world: World
+) -> None:
+    world.listings["NEW"] = Listing("NEW")
+    idle.receive(world.wish("NEW"))
+    await idle.follow_wishes()
+    world.exchange_answers.clear()
+    asking = asyncio.create_task(idle.ask_about_markets())
+    await until(lambda: (["NEW"], True) in world.looked_up)
+    idle.receive(world.wish())  # its only page is loaded again
+    await idle.follow_wishes()
+    idle.receive(world.wish("NEW"))
+    world.catalogue_answers.clear()
+    following = asyncio.create_task(idle.follow_wishes())
+    await until(lambda: world.looked_up.count((["NEW"], False)) == 2)
+    world.exchange_answers.set()
+    await until(lambda: "NEW" in idle.intake.books)
+    world.catalogue_answers.set()
+    await following
+    await asyncio.wait_for(asking, 1)
+    world.looked_up.clear()
+
+    await asyncio.wait_for(idle.ask_about_markets(), 1)
+
+    assert world.looked_up == []
+    assert "NEW" not in idle._unknown
+
+
+@pytest.mark.parametrize("answer", [{"NEW": None}, {}], ids=["a late no", "no answer"])
+async def test_what_the_exchange_says_of_a_market_that_the_catalogue_has_by_then_changes_nothing(
+    idle: BookRelay, world: World, answer: dict[str, Listing | None]
+) -> None:
+    world.listings |= answer
+    idle.receive(world.wish("NEW"))
+    await idle.follow_wishes()
+    world.exchange_answers.clear()
+    asking = asyncio.create_task(idle.ask_about_markets())
+    await until(lambda: (["NEW"], True) in world.looked_up)
+    idle._add({"NEW": Listing("NEW")})
+    world.exchange_answers.set()
+    await asking
+    await idle.publish()
+
+    assert "NEW" not in idle._unknown
+    kinds = [kind for kind, *_ in (await world.layer.receive(world.hub))["frames"]]
+    assert "error" not in kinds
 
 
 async def test_a_market_that_the_catalogue_lacks_is_described_again_by_the_exchange(
