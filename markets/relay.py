@@ -187,13 +187,23 @@ class BookRelay:
     # --- frames out ------------------------------------------------------------------------------
 
     def receive(self, message: dict[str, Any]) -> None:
-        """Take a hub's message, while reigning and while standing by."""
+        """Take a hub's message; of questions, who stands by takes none: they are asked again of whoever reigns."""
         if message["type"] == "relay.look":
             self._look_back(message)
             return
-        if self.broadcast.hear(message, self._clock()):
+        if not self.lease.is_held:
+            self._note_wish(message)
+        elif self.broadcast.hear(message, self._clock()):
             self._wished.set()
         self._stirred.set()
+
+    def _note_wish(self, message: dict[str, Any]) -> None:
+        """Keep a wish until taking over, and none of hubs that are gone: nothing else forgets them meanwhile."""
+        wishes, now = self.broadcast.wishes, self._clock().mono
+        wishes.expire(now)
+        if message["type"] == "relay.wish":
+            wishes.renew(message["hub"], message["books"], message["tops"], now, pace_ms=message["pace_ms"])
+            self._wished.set()
 
     async def publish(self) -> None:
         """Send every hub what is due to it, if the lease is held."""
@@ -204,6 +214,8 @@ class BookRelay:
         self.counts["frames"] += len(entries)
         self.lookback.take(entries)
         for hub, message in self.broadcast.messages(self.intake, entries, now, fence=self._fence):
+            if not self.lease.is_held:
+                return  # frozen between two of them, it may have been deposed
             self.counts["messages"] += 1
             if not await self.line.send(hub, cast("dict[str, Any]", message)):
                 self.counts["messages_lost"] += 1

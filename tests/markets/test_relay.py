@@ -409,6 +409,61 @@ async def test_who_does_not_hold_the_lease_publishes_nothing(idle: BookRelay, wo
     assert idle.counts["messages"] == 0
 
 
+async def test_who_loses_the_lease_between_two_messages_sends_no_more_of_them(world: World) -> None:
+    lease = SoleRelay()
+
+    class SlowLayer(InMemoryChannelLayer):  # type: ignore[misc]
+        """It takes so long over a message that the lease is gone by then."""
+
+        async def send(self, channel: str, message: dict[str, Any]) -> None:
+            await lease.release()
+
+    world.layer = SlowLayer()
+    one = world.relay(lease)
+    await lease.renew()
+    for hub in ("hub!1", "hub!2"):
+        one.receive(world.wish("A") | {"hub": hub})
+
+    await one.publish()
+
+    assert one.counts["messages"] == 1
+
+
+async def test_who_stands_by_knows_the_hubs_that_live_and_keeps_no_question(idle: BookRelay, world: World) -> None:
+    await idle.lease.release()
+    for number in range(20):
+        hub = {"hub": f"hub!{number}"}
+        idle.receive(world.wish("A") | {"tops": ["B"]} | hub)
+        idle.receive({"type": "relay.ask", "tickers": ["A"]} | hub)
+        idle.receive({"type": "relay.trades", "wanted": [["A", 0]]} | hub)
+        world.wait(LEASE_MS // 2)
+
+    assert set(idle.broadcast.wishes.hubs) == {"hub!18", "hub!19"}
+    broadcast = idle.broadcast
+    assert (broadcast._asked, broadcast._trades_asked, broadcast._tops_owed) == ({}, {}, {})
+
+
+async def test_who_takes_over_follows_what_was_wished_before_and_answers_what_is_asked_again(
+    idle: BookRelay, world: World
+) -> None:
+    question = {"type": "relay.ask", "hub": world.hub, "tickers": ["A"]}
+    await idle.lease.release()
+    idle.receive(world.wish("A"))
+    idle.receive(question)
+
+    await idle.lease.renew()
+    idle._begin_epoch()
+    await idle.follow_wishes()
+    assert set(idle.intake.books) == {"A"}
+    await idle.publish()
+    assert (await world.hear("book"))["m"] == "A"
+    world.wait(USUAL_MS)
+    idle.receive(question)
+    await idle.publish()
+
+    assert (await world.hear("book"))["m"] == "A"
+
+
 async def test_a_message_that_could_not_be_handed_over_is_counted(idle: BookRelay, world: World) -> None:
     await follow(idle, world, "A")
     world.layer.capacity = 1
