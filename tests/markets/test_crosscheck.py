@@ -13,9 +13,9 @@ import requests
 from channels.layers import InMemoryChannelLayer
 
 from markets import crosscheck
-from markets.crosscheck import CrossCheck, Window
+from markets.crosscheck import LEFT_OUT_SECONDS, CrossCheck, Window
 from markets.intake import Intake
-from markets.kalshi.errors import Unavailable
+from markets.kalshi.errors import BadMessage, KalshiError, RateLimited, Rejected, Unavailable
 from markets.kalshi.feed import FeedClient
 from markets.kalshi.messages import OrderBookBody
 from markets.kalshi.rest import RestClient
@@ -23,6 +23,7 @@ from markets.kalshi.signing import Signer, load_private_key
 from markets.leadership import SoleRelay
 from markets.livebook import Listing, Moment
 from markets.relay import BookRelay
+from markets.source import FASTEST_PER_SECOND, Pace
 from tests.markets.playedfeed import PlayedFeed
 from tests.markets.test_relay import until
 from tests.trading.venue import Venue
@@ -40,6 +41,10 @@ class Floor:
         self.rest: dict[str, tuple[dict[int, int], dict[int, int]]] = {}
         self.read_when: list[list[str]] = []
         self.during: list[Callable[[], None]] = []  # played one by one, at each sleep of the check
+        self.seconds = 1_000.0
+        self.a_reading_takes = 0.1
+        self.refused: dict[str, KalshiError] = {}  # what a call that names this market is answered
+        self.pace = Pace(pause=lambda seconds: None)
         for ticker in tickers:
             self.intake.add(Listing(ticker), self.now)
         self.feed.connect()
@@ -53,7 +58,10 @@ class Floor:
         self.intake.distrust(ticker, why, self.now)
 
     def read(self, tickers: Sequence[str]) -> tuple[OrderBookBody, ...]:
-        self.read_when.append(list(tickers))
+        self.read_when.append(sorted(tickers))
+        self.seconds += self.a_reading_takes
+        for ticker in self.refused.keys() & set(tickers):
+            raise self.refused[ticker]
         return tuple(
             OrderBookBody(
                 ticker=ticker, bids=tuple(self.rest[ticker][0].items()), asks=tuple(self.rest[ticker][1].items())
@@ -62,12 +70,18 @@ class Floor:
         )
 
     async def sleep(self, seconds: float) -> None:
+        self.seconds += seconds
         if self.during:
             self.during.pop(0)()
         await asyncio.sleep(0)
 
     def check(self) -> CrossCheck:
-        return CrossCheck(self, self.read, sleep=self.sleep)
+        return CrossCheck(
+            self, self.read, pace=self.pace, sleep=self.sleep, clock=lambda: self.seconds, rng=random.Random(1)
+        )
+
+    def asked_for(self, ticker: str) -> int:
+        return sum(ticker in asked for asked in self.read_when)
 
     def state(self, ticker: str = "A") -> str:
         return self.intake.books[ticker].label(self.now, self.intake.upstream).state
@@ -159,16 +173,119 @@ async def test_an_exchange_that_does_not_answer_accuses_nobody(floor: Floor) -> 
     assert (floor.state(), floor.counts["cross_check_failures"], floor.observe) == ("LIVE", 1, None)
 
 
-async def test_a_hundred_and_one_books_take_two_readings() -> None:
-    tickers = [f"M{number}" for number in range(101)]
+def crowd(number: int) -> Floor:
+    """Return a floor of so many books that agree, M0 and on."""
+    tickers = [f"M{one}" for one in range(number)]
     floor = Floor(*tickers)
     for ticker in tickers:
         floor.feed.snapshot(ticker, {100: 100}, {})
         floor.rest[ticker] = ({100: 100}, {})
+    return floor
+
+
+async def test_a_hundred_and_one_books_take_two_readings() -> None:
+    floor = crowd(101)
 
     await floor.check().check()
 
     assert [len(asked) for asked in floor.read_when] == [100, 1]
+
+
+async def test_two_thousand_books_are_each_checked_every_minute_though_some_of_them_move() -> None:
+    floor = crowd(2_000)
+    moving = [f"M{number}" for number in range(0, 2_000, 50)]
+    for ticker in moving:
+        floor.rest[ticker] = ({100: 100, 90: 700}, {})  # the stream never comes that far
+
+    def move(change: int) -> None:
+        for ticker in moving:
+            floor.feed.delta(ticker, True, 90, change)
+
+    floor.during = [lambda: move(+100), lambda: move(-100)] * 1_000
+    running = asyncio.create_task(floor.check().run())
+    began = floor.seconds
+
+    await until(lambda: floor.seconds - began >= 605)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+    assert min(floor.asked_for(f"M{number}") for number in range(2_000)) >= 9
+    assert floor.asked_for("M1") <= 20, "nor more often than every half minute"
+
+
+@pytest.mark.parametrize("error", [Rejected(404), Rejected(400), BadMessage("no book")], ids=["404", "400", "bad"])
+async def test_a_market_that_spoils_its_call_is_singled_out_and_left_out_and_all_others_are_checked(
+    error: KalshiError,
+) -> None:
+    floor = crowd(101)
+    floor.refused["M7"] = error
+    check = floor.check()
+
+    await check.check()
+    assert (floor.counts["cross_checked"], floor.counts["cross_check_left_out"]) == (100, 1)
+    assert floor.read_when.count(["M7"]) == 1
+
+    floor.read_when.clear()
+    await check.check()
+    assert (floor.counts["cross_checked"], floor.asked_for("M7")) == (200, 0)
+
+
+async def test_a_market_that_was_left_out_is_tried_again_later() -> None:
+    floor = crowd(3)
+    floor.refused["M1"] = Rejected(404)
+    check = floor.check()
+    await check.check()
+    del floor.refused["M1"]
+
+    floor.seconds += LEFT_OUT_SECONDS
+    floor.counts.clear()
+    await check.check()
+
+    assert floor.counts == Counter(cross_checked=3)
+
+
+async def test_a_refusal_that_is_of_no_single_market_is_not_looked_into() -> None:
+    floor = crowd(101)
+    floor.refused["M7"] = Rejected(403)
+
+    await floor.check().check()
+
+    assert len(floor.read_when) == 2
+    assert (floor.counts["cross_check_failures"], floor.counts["cross_check_left_out"]) == (1, 0)
+    assert floor.counts["cross_checked"] in {1, 100}, "the other call's"
+
+
+async def test_an_exchange_of_which_no_book_can_be_read_is_not_asked_for_each_of_them() -> None:
+    floor = crowd(2_000)
+    floor.refused = {ticker: BadMessage("another shape") for ticker in floor.rest}
+
+    await floor.check().check()
+
+    assert floor.counts["cross_check_left_out"] == 10
+    assert len(floor.read_when) <= 40
+
+
+async def test_a_refusal_for_speed_slows_everybodys_pace_and_ends_the_look() -> None:
+    floor = crowd(300)
+    floor.refused = {ticker: RateLimited() for ticker in floor.rest}
+
+    await floor.check().check()
+
+    assert (floor.pace.per_second, len(floor.read_when)) == (FASTEST_PER_SECOND / 2, 1)
+
+
+async def test_an_exchange_that_answers_slowly_is_not_read_beyond_the_time_of_a_look() -> None:
+    floor = crowd(1_000)
+    floor.a_reading_takes = 8.0
+    check = floor.check()
+
+    await check.check()
+    assert len(floor.read_when) == 4, "25 seconds at 8 each"
+    assert floor.counts["cross_checked"] == 400
+
+    for _ in range(20):
+        await check.check()
+    assert min(map(floor.asked_for, floor.rest)) > 0, "none is last for ever"
 
 
 class MovingFloor(Floor):
