@@ -93,8 +93,15 @@ class Line:
     async def _join_and_listen(self) -> None:
         async with asyncio.timeout(SEND_SECONDS):
             channel = await self._layer.new_channel(self._prefix)
+        try:
             if self._group is not None:
-                await self._layer.group_add(self._group, channel)
+                async with asyncio.timeout(SEND_SECONDS):
+                    await self._layer.group_add(self._group, channel)
+            await self._listen(channel)
+        finally:
+            await self._leave(channel)
+
+    async def _listen(self, channel: str) -> None:
         self.channel = channel
         self.joined.set()
         echo = asyncio.create_task(self._echo(channel))
@@ -105,10 +112,17 @@ class Line:
                 self._take(message)
         finally:
             echo.cancel()
-            if self._group is not None:
-                with contextlib.suppress(*LAYER_ERRORS):
-                    async with asyncio.timeout(SEND_SECONDS):
-                        await self._layer.group_discard(self._group, channel)
+
+    async def _leave(self, channel: str) -> None:
+        """Leave nothing that keeps messages, even if the store hangs; one in memory has nothing to forget."""
+        with contextlib.suppress(*LAYER_ERRORS):
+            async with asyncio.timeout(SEND_SECONDS):
+                if self._group is not None:
+                    await self._layer.group_discard(self._group, channel)
+        if (forget := getattr(self._layer, "forget", None)) is not None:
+            with contextlib.suppress(*LAYER_ERRORS):
+                async with asyncio.timeout(SEND_SECONDS):
+                    await forget(channel)
 
     def _take(self, message: dict[str, Any]) -> None:
         if message["type"] == "line.echo":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -217,6 +218,80 @@ async def test_a_message_that_cannot_be_handed_over_is_counted(own_valkey: Runni
     assert not await line.send("somebody", {"type": "test.lost"})
     assert not await line.send_group("somebodies", {"type": "test.lost"})
     assert line.lost_sends == 2
+
+
+class Hanging:
+    """The desk's layer on a store that hangs from the first join on, before it or between its two steps."""
+
+    def __init__(self, server: RunningValkey, *, after_channel: bool) -> None:
+        self.layer = layer_on(server)
+        self.server = server
+        self.after_channel = after_channel
+        self.joins = 0
+        self._hanging: asyncio.Task[None] | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.layer, name)
+
+    async def new_channel(self, prefix: str) -> str:
+        self.joins += 1
+        if not self.after_channel:
+            await self._hang()
+        channel: str = await self.layer.new_channel(prefix)
+        await self._hang()
+        return channel
+
+    async def _hang(self) -> None:
+        """Freeze the store, and have a message wait for it, as the next ones then do."""
+        if self._hanging is None:
+            await self.layer.send("somebody", {"type": "test.before"})
+            assert self.server.process is not None
+            self.server.process.send_signal(signal.SIGSTOP)
+            self._hanging = asyncio.create_task(self.layer.send("somebody", {"type": "test.hanging"}))
+            await asyncio.sleep(0)
+
+    async def wake(self) -> None:
+        assert self._hanging is not None
+        assert self.server.process is not None
+        self.server.process.send_signal(signal.SIGCONT)
+        await self._hanging
+
+    def kept(self) -> tuple[set[str], dict[str, set[str]]]:
+        """Return the channels whose messages are kept, and the members of each group."""
+        layer = self.layer._get_layer()
+        return set(layer.channels), dict(layer.groups)
+
+
+@pytest.mark.parametrize("after_channel", [False, True], ids=["before there is a channel", "before the group has it"])
+async def test_joins_that_a_hanging_store_lets_fail_leave_nothing_that_keeps_messages(
+    quick: None, own_valkey: RunningValkey, monkeypatch: pytest.MonkeyPatch, after_channel: bool
+) -> None:
+    monkeypatch.setattr(lines, "SEND_SECONDS", 0.05)
+    layer = Hanging(own_valkey, after_channel=after_channel)
+    heard = Heard()
+    line = Line(layer, "relay", heard, group="relay.sandbox")
+    task = asyncio.create_task(line.run())
+    async with asyncio.timeout(10):
+        while layer.joins < 4:
+            await asyncio.sleep(0.01)
+    channels, groups = layer.kept()
+    assert len(channels) <= 1, "the one of the join under way"
+    assert set().union(*groups.values()) <= channels
+    assert not line.joined.is_set()
+
+    await layer.wake()
+    monkeypatch.setattr(lines, "SEND_SECONDS", 2.0)
+    await asyncio.wait_for(line.joined.wait(), 5)
+    async with asyncio.timeout(10):
+        while heard.messages.empty():
+            await line.send_group("relay.sandbox", {"type": "test.again"})
+            await asyncio.sleep(0.02)
+    channels, groups = layer.kept()
+    assert (channels, list(groups.values())) == ({line.channel}, [{line.channel}])
+
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert layer.kept() == (set(), {})
 
 
 async def test_what_ought_never_to_end_is_started_again() -> None:
