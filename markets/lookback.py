@@ -11,8 +11,10 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from itertools import count
+from threading import Lock
 from typing import Any, Protocol
 
 import msgspec
@@ -33,6 +35,11 @@ LATE_MS = 2_000  # the last frames of a stretch are told a little after it
 PATIENCE_SECONDS = 2.0
 ROWS_AT_ONCE = 50
 REPLAYS_MOST = 10
+
+NOT_PASSED = "Not kept yet: the minutes around a fill are kept when they have passed."
+NOT_WATCHED = "Nobody watched this market then: nothing is known of its book."
+PARTLY_WATCHED = "Nobody watched this market for a part of the time."
+HEARD_LATE = "Nothing was kept: the desk heard of the fill long after it."
 
 
 class _Frame(msgspec.Struct):
@@ -135,17 +142,20 @@ class Replays:
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="lookback")
         self._under_way = 0
+        self._lock = Lock()
 
     @contextmanager
     def place(self) -> Iterator[None]:
-        """Be one of those that are under way. Raises TooMany."""
-        if self._under_way >= REPLAYS_MOST:
-            raise TooMany
-        self._under_way += 1
+        """Be one of those that are under way, from any thread. Raises TooMany."""
+        with self._lock:
+            if self._under_way >= REPLAYS_MOST:
+                raise TooMany
+            self._under_way += 1
         try:
             yield
         finally:
-            self._under_way -= 1
+            with self._lock:
+                self._under_way -= 1
 
     async def run(
         self, pieces: list[bytes], *, environment: str, ticker: str, stretch: tuple[int, int]
@@ -153,6 +163,10 @@ class Replays:
         """Return a stretch of a market's book as JSON, None where these pieces tell nothing of it."""
         work = partial(_replayed, pieces, environment, ticker, stretch)
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    def wait(self, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """Do some work when its turn has come; blocks until then, so never on a loop."""
+        return self._thread.submit(work).result()
 
 
 _replays = Replays()
@@ -180,14 +194,6 @@ def _named(environment: str, ticker: str, found: dict[str, Any]) -> dict[str, An
     return {"env": environment, "m": ticker} | found
 
 
-def kept(environment: str, ticker: str, *, from_ms: int, to_ms: int) -> dict[str, Any]:
-    """Return what was kept for good of a stretch of time, before it is JSON; for those whose fills they were."""
-    rows = KeptLook.objects.filter(environment=environment, ticker=ticker, from_ms__lte=to_ms, to_ms__gte=from_ms)
-    found = rows.exclude(kept_at=None).order_by("from_ms")
-    pieces = [bytes(piece) for row in found for piece in row.pieces]
-    return _named(environment, ticker, replay(pieces, from_ms, to_ms))
-
-
 async def _ask(hub: Asker, environment: str, **stretch: Any) -> list[bytes]:
     await asyncio.wait_for(hub.line.joined.wait(), PATIENCE_SECONDS)
 
@@ -196,6 +202,90 @@ async def _ask(hub: Asker, environment: str, **stretch: Any) -> list[bytes]:
         return sent
 
     return await hub.questions.ask(send, **stretch)
+
+
+# --- what was kept ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """The minutes around fills that follow each other."""
+
+    times_ms: tuple[int, ...]  # of the fills, ascending
+
+    @property
+    def from_ms(self) -> int:
+        """A minute before the first."""
+        return self.times_ms[0] - AROUND_MS
+
+    @property
+    def to_ms(self) -> int:
+        """A minute after the last."""
+        return self.times_ms[-1] + AROUND_MS
+
+
+def around(times_ms: Iterable[int]) -> list[Stretch]:
+    """Return the stretches around fills, oldest first; those that meet are one, unless that would be too long."""
+    groups: list[list[int]] = []
+    for at in sorted(times_ms):
+        if groups and at - groups[-1][-1] <= 2 * AROUND_MS and at - groups[-1][0] <= LONGEST_MS - 2 * AROUND_MS:
+            groups[-1].append(at)
+        else:
+            groups.append([at])
+    return [Stretch(tuple(group)) for group in groups]
+
+
+def kept(environment: str, ticker: str, *, times_ms: Iterable[int]) -> dict[str, Any]:
+    """Return what was kept for good around fills, before it is JSON; for those whose fills they were.
+
+    Of the oldest `stretches` as many as make up fifteen minutes, each as the relay's door tells it, with a sentence
+    about what is `missing` of it; `next` is the time of the first fill after them. Blocks. Raises TooMany.
+    """
+    stretches = around(times_ms)
+    shown = _within(stretches, KEPT_MS)
+    following = stretches[len(shown) :]
+    with _replays.place():
+        found = [(stretch, _rows_of(environment, ticker, stretch)) for stretch in shown]
+        told = [_replays.wait(partial(_told, environment, ticker, stretch, rows)) for stretch, rows in found]
+    return {"stretches": told, "next": following[0].times_ms[0] if following else None}
+
+
+def _within(stretches: list[Stretch], most_ms: int) -> list[Stretch]:
+    """Return the first stretches that are no longer together than that, one at least."""
+    total = 0
+    for number, stretch in enumerate(stretches):
+        total += stretch.to_ms - stretch.from_ms
+        if total > most_ms:
+            return stretches[: max(1, number)]
+    return stretches
+
+
+def _rows_of(environment: str, ticker: str, stretch: Stretch) -> list[KeptLook]:
+    """Return the rows that these fills have left: those around others show when somebody else traded."""
+    rows = KeptLook.objects.filter(environment=environment, ticker=ticker, to_ms__gte=stretch.from_ms + 2 * AROUND_MS)
+    found = rows.filter(from_ms__lte=stretch.to_ms - 2 * AROUND_MS).order_by("from_ms")
+    return [row for row in found if any(_is_around(row, at) for at in stretch.times_ms)]
+
+
+def _is_around(row: KeptLook, at_ms: int) -> bool:
+    return row.from_ms <= at_ms - AROUND_MS and at_ms + AROUND_MS <= row.to_ms
+
+
+def _told(environment: str, ticker: str, stretch: Stretch, rows: list[KeptLook]) -> dict[str, Any]:
+    pieces = [bytes(piece) for row in rows if row.kept_at is not None for piece in row.pieces]
+    found = replay(pieces, stretch.from_ms, stretch.to_ms)
+    return _named(environment, ticker, found) | {"missing": _missing(found, rows)}
+
+
+def _missing(found: dict[str, Any], rows: list[KeptLook]) -> str | None:
+    """Return what of a stretch is not told, and why, in a sentence."""
+    if not rows:
+        return HEARD_LATE
+    if any(row.kept_at is None for row in rows):
+        return NOT_PASSED
+    if not found["covered"]:
+        return NOT_WATCHED
+    return None if found["covered"] == [[found["from"], found["to"]]] else PARTLY_WATCHED
 
 
 # --- keeping ---------------------------------------------------------------------------------------------
@@ -219,6 +309,12 @@ def keep(environment: str, ticker: str, *, from_ms: int, to_ms: int) -> None:
                 KeptLook.objects.filter(pk=row.pk).update(from_ms=first, to_ms=last)
                 return
         KeptLook.objects.create(environment=environment, ticker=ticker, from_ms=from_ms, to_ms=to_ms)
+
+
+def awaited(environment: str, now_ms: int, *, most: int) -> frozenset[str]:
+    """Return the markets of stretches to be kept that have not passed yet, the latest where there are too many."""
+    rows = KeptLook.objects.filter(environment=environment, kept_at=None, to_ms__gte=now_ms).order_by("-to_ms")
+    return frozenset(rows.values_list("ticker", flat=True)[:most])
 
 
 class Reels(Protocol):
@@ -263,8 +359,8 @@ def _fill(found: Sequence[tuple[KeptLook, list[bytes]]]) -> None:
     close_old_connections()
     try:
         for row, pieces in found:
-            KeptLook.objects.filter(pk=row.pk, kept_at=None).update(
-                packed=msgspec.msgpack.encode(pieces), kept_at=timezone.now()
-            )
+            # One that another fill has made longer meanwhile is filled when the rest has passed as well.
+            as_read = KeptLook.objects.filter(pk=row.pk, from_ms=row.from_ms, to_ms=row.to_ms, kept_at=None)
+            as_read.update(packed=msgspec.msgpack.encode(pieces), kept_at=timezone.now())
     finally:
         close_old_connections()

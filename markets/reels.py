@@ -17,11 +17,10 @@ import msgspec
 from markets.book import Level
 
 PIECE_MS = 60_000  # times within a piece fit 16 bits
-PIECE_ROWS = 4_000
+PIECE_ROWS = 4_000  # after those of its book at the start: a piece begins anew for changes, however wide the book is
 KEPT_MS = 15 * 60_000
-MOST_BYTES = 150 * 1024  # of one market; a busier one is kept for fewer minutes
+MOST_BYTES = 150 * 1024  # of one market; a busier or wider one is kept for fewer minutes
 ROW_BYTES = 12
-SEALED_BYTES = MOST_BYTES - PIECE_ROWS * ROW_BYTES
 
 Sides = tuple[dict[int, int], dict[int, int]]
 Row = tuple[int, bool, int, int]  # time, is it a bid, price, size
@@ -105,9 +104,23 @@ class Current:
         """Return the number of rows."""
         return len(self._sizes)
 
+    @property
+    def changes(self) -> int:
+        """How many rows came after the book at the start."""
+        return len(self._sizes) - self._first
+
+    @property
+    def most_bytes(self) -> int:
+        """About how many bytes it may grow to."""
+        return ROW_BYTES * (self._first + PIECE_ROWS)
+
 
 class Reel:
-    """One market's pieces, oldest first, within a bound of time and of bytes."""
+    """One market's pieces, oldest first, within a bound of time and of bytes.
+
+    The piece being written is always kept. From some five thousand levels on no other has room beside it, and above
+    8,800 it alone may take more than the bound: 164 KiB at 9,999 levels, a whole dollar of the finest ticks.
+    """
 
     __slots__ = ("_bytes", "_current", "_sealed")
 
@@ -126,6 +139,7 @@ class Reel:
         current = self._current
         if current is None:
             self._current = Current(at, told, bids, asks)
+            self.forget(at)
             return
         for is_bid, before, after in zip((True, False), current.book(), (dict(bids), dict(asks)), strict=True):
             gone = [(price, 0) for price in before if price not in after]
@@ -160,7 +174,8 @@ class Reel:
 
     def forget(self, now: int) -> bool:
         """Forget what is too old or too much; say whether anything is left."""
-        while self._sealed and (self._sealed[0][1] < now - KEPT_MS or self._bytes > SEALED_BYTES):
+        room = MOST_BYTES - (self._current.most_bytes if self._current is not None else 0)
+        while self._sealed and (self._sealed[0][1] < now - KEPT_MS or self._bytes > room):
             self._bytes -= len(self._sealed.popleft()[2])
         return bool(self._sealed) or self._current is not None
 
@@ -174,7 +189,7 @@ class Reel:
     def _at(self, at: int) -> Current | None:
         """Return the piece to write into: a new one where this one is long enough."""
         current = self._current
-        if current is not None and (at - current.start >= PIECE_MS or len(current) >= PIECE_ROWS):
+        if current is not None and (at - current.start >= PIECE_MS or current.changes >= PIECE_ROWS):
             start = max(at, current.at)
             self._seal(start)
             bids, asks = current.book()
@@ -236,14 +251,13 @@ def _book_at(piece: Piece, at: int) -> dict[str, Any]:
 
 def _changes(piece: Piece, start: int, end: int) -> list[dict[str, Any]]:
     """Return a piece's changes of book and label within a stretch, those of one moment as one frame."""
-    first = max(start, piece.start)  # the rows of the book at a piece's start are at that very time
     found: dict[int, dict[str, Any]] = {}
-    for at, is_bid, price, size in piece.rows():
-        if first < at <= end:
+    for number, (at, is_bid, price, size) in enumerate(piece.rows()):
+        if number >= piece.first and start < at <= end:
             frame = found.setdefault(at, {"at": at, "b": [], "a": []})
             frame["b" if is_bid else "a"].append((price, size))
     for at, state, why in piece.told[1:]:
-        if first < at <= end:
+        if start < at <= end:
             found.setdefault(at, {"at": at, "b": [], "a": []}).update(state=state, why=why)
     return [found[at] for at in sorted(found)]
 

@@ -160,7 +160,7 @@ def _keep_books(environment: str, fills: Sequence[Fill]) -> None:
     """Have the books around the fills kept; a failure of that is no failure of ours."""
     times: dict[str, list[int]] = {}
     for fill in fills:
-        times.setdefault(fill.ticker, []).append(int(fill.traded_at.timestamp() * 1000))
+        times.setdefault(fill.ticker, []).append(traded_ms(fill.traded_at))
     for ticker, at in times.items():
         kept = partial(keep_around, environment, ticker, first_ms=min(at), last_ms=max(at))
         transaction.on_commit(kept, robust=True)
@@ -189,6 +189,11 @@ def traded_at(said: FillBody | FillTick) -> datetime:
     if isinstance(said, FillBody):
         return said.created_at or timezone.now()
     return timezone.now() if said.ts_ms is None else datetime.fromtimestamp(said.ts_ms / 1000, UTC)
+
+
+def traded_ms(at: datetime) -> int:
+    """Return a fill's time in ms since 1970, as what is kept around it is found by."""
+    return int(at.timestamp() * 1000)
 
 
 def _let_hear(order: Order, exchange_order_id: str) -> None:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-import random
 import threading
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -20,225 +18,19 @@ from django.test import AsyncClient
 
 from markets import lookback, views
 from markets.hub import Hub
-from markets.intake import Intake
-from markets.kalshi import feed
 from markets.leadership import SoleRelay
-from markets.livebook import Listing, Moment
-from markets.lookback import Keeper, Lookback
+from markets.livebook import Listing
+from markets.lookback import Keeper, Lookback, around
 from markets.models import KeptLook
-from markets.reels import KEPT_MS, MOST_BYTES, PIECE_MS, Reel, replay, unseal
+from markets.reels import Reel, replay
 from markets.relay import BookRelay
-from tests import judges
 from tests.markets.playedfeed import PlayedFeed
-from tests.markets.retold import event_of
 from tests.markets.test_relay import until
 from trading import booking
 from trading.models import Fill
 
 LIVE = ("LIVE", "")
 T = 1_795_356_000_000
-
-
-def shown(reel: Reel, start: int, end: int) -> dict[str, Any]:
-    return replay(reel.pieces(start, end, end), start, end)
-
-
-@pytest.fixture
-def reel() -> Reel:
-    """A market that began at T with two levels, changed at +1 s and +2 s, and was doubted at +3 s."""
-    reel = Reel()
-    reel.whole(T, LIVE, [(4800, 1000), (4700, 500)], [(5200, 300)])
-    reel.changes(T + 1_000, [(4800, 0), (4900, 200)], [])
-    reel.changes(T + 2_000, [], [(5200, 450)])
-    reel.label(T + 3_000, ("STALE", "lost"))
-    return reel
-
-
-@pytest.mark.parametrize(
-    ("after_ms", "bids", "asks", "state"),
-    [
-        (0, [(4800, 1000), (4700, 500)], [(5200, 300)], "LIVE"),
-        (999, [(4800, 1000), (4700, 500)], [(5200, 300)], "LIVE"),
-        (1_000, [(4900, 200), (4700, 500)], [(5200, 300)], "LIVE"),
-        (2_500, [(4900, 200), (4700, 500)], [(5200, 450)], "LIVE"),
-        (3_000, [(4900, 200), (4700, 500)], [(5200, 450)], "STALE"),
-    ],
-)
-def test_the_book_at_a_time(reel: Reel, after_ms: int, bids: Any, asks: Any, state: str) -> None:
-    book = shown(reel, T + after_ms, T + 5_000)["book"]
-
-    assert (book["bids"], book["asks"], book["state"]) == (bids, asks, state)
-
-
-def test_what_came_after_comes_in_order_and_nothing_beyond_the_end(reel: Reel) -> None:
-    assert shown(reel, T + 500, T + 2_999)["frames"] == [
-        {"at": T + 1_000, "b": [(4800, 0), (4900, 200)], "a": []},
-        {"at": T + 2_000, "b": [], "a": [(5200, 450)]},
-    ]
-    assert shown(reel, T + 2_500, T + 9_000)["frames"] == [
-        {"at": T + 3_000, "b": [], "a": [], "state": "STALE", "why": "lost"}
-    ]
-
-
-def test_before_the_first_frame_nothing_is_known(reel: Reel) -> None:
-    found = shown(reel, T - 60_000, T + 1_500)
-
-    assert (found["book"], found["covered"]) == (None, [[T, T + 1_500]])
-    assert found["frames"][0] == {
-        "at": T,
-        "state": "LIVE",
-        "why": "",
-        "bids": [(4800, 1000), (4700, 500)],
-        "asks": [(5200, 300)],
-    }
-    assert shown(reel, T - 60_000, T - 1)["covered"] == []
-
-
-def test_a_pause_in_watching_is_a_hole_and_not_a_quiet_market(reel: Reel) -> None:
-    reel.end(T + 10_000)
-    reel.whole(T + 70_000, LIVE, [(100, 100)], [])
-
-    found = shown(reel, T + 5_000, T + 80_000)
-
-    assert found["covered"] == [[T + 5_000, T + 10_000], [T + 70_000, T + 80_000]]
-    assert [frame["at"] for frame in found["frames"]] == [T + 70_000]
-    assert shown(reel, T + 20_000, T + 30_000) == {
-        "from": T + 20_000,
-        "to": T + 30_000,
-        "covered": [],
-        "book": None,
-        "frames": [],
-    }
-
-
-def test_a_whole_book_costs_only_where_it_differs(reel: Reel) -> None:
-    before = reel.memory
-    for second in range(4, 40):
-        reel.whole(T + 1_000 * second, ("POLLED", ""), [(4900, 200), (4700, 500)], [(5200, 450)])
-    reel.whole(T + 40_000, ("POLLED", ""), [(4900, 250)], [(5200, 450)])
-
-    assert reel.memory - before == 2 * 12
-    assert shown(reel, T + 40_000, T + 41_000)["book"]["bids"] == [(4900, 250)]
-
-
-def test_a_clock_that_goes_back_puts_frames_where_they_belong_in_order(reel: Reel) -> None:
-    reel.changes(T + 1_500, [(100, 100)], [])
-
-    assert shown(reel, T + 2_000, T + 4_000)["book"]["bids"] == [(4900, 200), (4700, 500), (100, 100)]
-
-
-def play(seed: int, *, seconds: int, per_second: float) -> tuple[Reel, dict[int, Any]]:
-    """Return a reel of a market that changes at random, and the true book at each whole second."""
-    dice = random.Random(seed)
-    reel, at = Reel(), T
-    truth: dict[int, Any] = {}
-    book: dict[tuple[bool, int], int] = {(True, p): 100 for p in range(4000, 4100, 10)}
-    book |= {(False, p): 100 for p in range(4200, 4300, 10)}
-    reel.whole(at, LIVE, [(p, s) for (b, p), s in book.items() if b], [(p, s) for (b, p), s in book.items() if not b])
-    places = list(book)
-    while at < T + 1_000 * seconds:
-        later = at + max(1, int(dice.expovariate(per_second) * 1000))
-        for second in range(-(-at // 1000), -(-later // 1000)):
-            truth[second] = dict(book)
-        at = later
-        place = dice.choice(places)
-        book[place] = dice.choice([0, dice.randrange(1, 1_000_000)])
-        reel.changes(at, [(place[1], book[place])] if place[0] else [], [] if place[0] else [(place[1], book[place])])
-    return reel, truth
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_any_second_of_ten_minutes_is_the_book_that_it_was(seed: int) -> None:
-    reel, truth = play(seed, seconds=600, per_second=20)
-    for second in random.Random(seed).sample(sorted(truth), 60):
-        book = shown(reel, 1_000 * second, 1_000 * second + 1)["book"]
-        found = {(True, p): s for p, s in book["bids"]} | {(False, p): s for p, s in book["asks"]}
-        assert found == {place: size for place, size in truth[second].items() if size}
-
-
-def test_frames_lead_from_any_book_to_any_later_one() -> None:
-    reel, truth = play(1, seconds=200, per_second=30)
-    start, end = min(truth) + 20, max(truth) - 20
-    found = shown(reel, 1_000 * start, 1_000 * end)
-    book = {(True, p): s for p, s in found["book"]["bids"]} | {(False, p): s for p, s in found["book"]["asks"]}
-    for frame in found["frames"]:
-        book |= {(True, p): s for p, s in frame["b"]} | {(False, p): s for p, s in frame["a"]}
-
-    assert {k: v for k, v in book.items() if v} == {k: v for k, v in truth[end].items() if v}
-    assert found["covered"] == [[1_000 * start, 1_000 * end]]
-
-
-def test_what_is_older_than_fifteen_minutes_is_forgotten() -> None:
-    reel, _ = play(2, seconds=1_200, per_second=5)
-
-    oldest = min(unseal(piece).start for piece in reel.pieces(0, T + 10_000_000, T + 1_200_000))
-
-    assert KEPT_MS <= T + 1_200_000 - oldest <= KEPT_MS + 2 * PIECE_MS
-
-
-def test_a_market_that_is_too_busy_is_kept_for_less_and_never_takes_more() -> None:
-    reel, _ = play(3, seconds=400, per_second=900)
-
-    assert reel.memory <= MOST_BYTES
-    assert reel.pieces(T + 390_000, T + 400_000, T + 400_000)
-
-
-# --- frames of the relay ---------------------------------------------------------------------------------
-
-
-def test_it_takes_the_relays_own_frames() -> None:
-    kept, now = Lookback(), Moment(1_000, T)
-    intake = Intake("sandbox", "e1")
-    played = PlayedFeed(lambda event: intake.take(event, now))
-    live = intake.add(Listing("A"), now)
-    played.connect()
-    for step in range(4):
-        now = Moment(1_000 + 100 * step, T + 100 * step)
-        if step == 1:
-            played.snapshot("A", {4800: 1000}, {5200: 300})
-        elif step == 2:
-            played.delta("A", True, 4800, -400)
-        elif step == 3:
-            played.gap(["A"])
-        kept.take(live.take(now, intake.upstream))
-
-    found = replay(kept.pieces("A", T, T + 1_000), T, T + 1_000)
-    assert found["book"]["state"] == "RESYNC"
-    assert found["frames"] == [
-        {"at": T + 100, "b": [(4800, 1000)], "a": [(5200, 300)], "state": "LIVE", "why": ""},
-        {"at": T + 200, "b": [(4800, 600)], "a": []},
-        {"at": T + 300, "b": [], "a": [], "state": "RESYNC", "why": "a message was lost"},
-    ]
-    assert kept.pieces("B", T, T + 1_000) == []
-
-
-def test_a_recorded_market_at_the_median_rate_fits_into_150_kib(recordings: Path) -> None:
-    tape = recordings / "tapes" / "gold15m_reconnect.jsonl.gz"
-    ticker = judges.tickers_of(tape)[0]
-    intake, kept = Intake("sandbox", "e1"), Lookback()
-    intake.take(feed.Connected(1), Moment(0, 0))
-    intake.add(Listing(ticker), Moment(0, 0))
-    true, deltas, first, last = judges.TrueBook(), 0, 0, 0
-    for seq, (line, at, frame) in enumerate(judges.read_tape(tape), start=1):
-        if frame["type"] not in {"orderbook_snapshot", "orderbook_delta"}:
-            continue
-        intake.take(event_of(frame, line, seq), Moment(at, at))
-        is_whole = frame["type"] == "orderbook_snapshot"
-        (true.replace if is_whole else true.change)(frame["msg"])
-        deltas += not is_whole
-        first, last = first or at, at
-        live = intake.books[ticker]
-        if live.due_at(Moment(at, at), intake.upstream) == at:
-            kept.take(live.take(Moment(at, at), intake.upstream))
-    kept.take(intake.books[ticker].take(Moment(last + 60, last + 60), intake.upstream))
-
-    reel = kept.reels[ticker]
-    pieces = [unseal(piece) for piece in reel.pieces(0, last + 100, last + 100)]
-    assert deltas / ((last - first) / 1000) > 30, "a median market sends 42 a second while it is active"
-    assert last - max(first, last - KEPT_MS) <= last - pieces[0].start, "all of fifteen minutes is there"
-    assert reel.memory < MOST_BYTES
-    book = replay(reel.pieces(last, last + 100, last + 100), last + 90, last + 100)["book"]
-    assert (dict(book["bids"]), dict(book["asks"])) == true.in_units()
 
 
 # --- keeping ---------------------------------------------------------------------------------------------
@@ -306,6 +98,18 @@ async def test_a_row_is_filled_once_its_stretch_has_passed_and_never_again() -> 
 
 
 @pytest.mark.django_db(transaction=True)
+def test_a_row_that_became_longer_while_it_was_filled_is_filled_again() -> None:
+    lookback.keep("sandbox", "A", from_ms=T, to_ms=T + 120_000)
+    due = lookback._due("sandbox", T + 123_000)
+    lookback.keep("sandbox", "A", from_ms=T + 63_000, to_ms=T + 183_000)
+
+    lookback._fill([(row, []) for row in due])
+
+    row = KeptLook.objects.get()
+    assert (row.from_ms, row.to_ms, row.kept_at) == (T, T + 183_000, None)
+
+
+@pytest.mark.django_db(transaction=True)
 async def test_a_market_that_nobody_watched_is_kept_as_unknown() -> None:
     await sync_to_async(lookback.keep)("sandbox", "NONE", from_ms=T, to_ms=T + 120_000)
 
@@ -331,6 +135,118 @@ def test_the_minutes_around_the_desks_fills_are_kept(
         ("sandbox", "A", T - 60_000, T + 64_000),
         ("sandbox", "B", T - 60_000, T + 60_000),
     ]
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_a_market_in_which_only_an_order_rests_has_a_reel(desk: BookRelay) -> None:
+    desk.broadcast.wishes.standing = frozenset({"A"})
+    await until(lambda: "A" in desk.intake.books and desk._feed is not None)
+    feed = cast("PlayedFeed", desk._feed)
+    feed.connect()
+    feed.snapshot("A", {4800: 1000}, {5200: 300})
+
+    def bids() -> Any:
+        now = desk._clock().wall
+        book = replay(desk.lookback.pieces("A", now, now), now, now)["book"]
+        return book and book["bids"]
+
+    await until(lambda: "A" in desk.lookback.reels and bids() == [(4800, 1000)])
+    assert desk.broadcast.wishes.hubs == {}
+
+
+# --- what was kept ---------------------------------------------------------------------------------------
+
+
+def kept_row(*, from_ms: int, to_ms: int, reel: Reel | None = None, ticker: str = "A", is_kept: bool = True) -> None:
+    """Store a stretch that was kept, or is to be."""
+    pieces = reel.pieces(from_ms, to_ms, to_ms) if reel else []
+    KeptLook.objects.create(
+        environment="sandbox",
+        ticker=ticker,
+        from_ms=from_ms,
+        to_ms=to_ms,
+        packed=msgspec.msgpack.encode(pieces),
+        kept_at=datetime.fromtimestamp(to_ms / 1000, UTC) if is_kept else None,
+    )
+
+
+def test_around_fills_are_the_minutes_that_meet_as_one_stretch_and_none_is_too_long() -> None:
+    minutes = (0, 1, 3, 6, 7)  # before the fourth is a minute that belongs to none
+
+    assert [(found.from_ms, found.to_ms) for found in around(60_000 * minute for minute in minutes)] == [
+        (-60_000, 240_000),
+        (300_000, 480_000),
+    ]
+    assert [(found.from_ms, found.to_ms) for found in around(60_000 * minute for minute in range(11))] == [
+        (-60_000, 540_000),
+        (480_000, 660_000),
+    ]
+    assert around([]) == []
+
+
+@pytest.mark.django_db
+def test_what_was_kept_around_fills_is_told_as_the_door_of_all_tells_what_it_knows() -> None:
+    reel = Reel()
+    reel.whole(T - 60_000, LIVE, [(4800, 1000)], [(5200, 300)])
+    reel.changes(T - 1_000, [(4800, 400)], [])
+    kept_row(from_ms=T - 60_000, to_ms=T + 60_000, reel=reel)
+
+    assert lookback.kept("sandbox", "A", times_ms=[T]) == {
+        "stretches": [
+            {
+                "env": "sandbox",
+                "m": "A",
+                "from": T - 60_000,
+                "to": T + 60_000,
+                "covered": [[T - 60_000, T + 60_000]],
+                "book": {"at": T - 60_000, "state": "LIVE", "why": "", "bids": [(4800, 1000)], "asks": [(5200, 300)]},
+                "frames": [{"at": T - 1_000, "b": [(4800, 400)], "a": []}],
+                "missing": None,
+            }
+        ],
+        "next": None,
+    }
+
+
+@pytest.mark.django_db
+def test_what_is_missing_is_said_in_a_sentence() -> None:
+    half = Reel()
+    half.whole(T, LIVE, [(4800, 1000)], [])
+    kept_row(ticker="HALF", from_ms=T - 60_000, to_ms=T + 60_000, reel=half)
+    kept_row(ticker="UNWATCHED", from_ms=T - 60_000, to_ms=T + 60_000)
+    kept_row(ticker="WAITING", from_ms=T - 60_000, to_ms=T + 60_000, is_kept=False)
+
+    def missing(ticker: str) -> tuple[Any, Any]:
+        [found] = lookback.kept("sandbox", ticker, times_ms=[T])["stretches"]
+        return found["covered"], found["missing"]
+
+    assert missing("HALF") == ([[T, T + 60_000]], "Nobody watched this market for a part of the time.")
+    assert missing("UNWATCHED") == ([], "Nobody watched this market then: nothing is known of its book.")
+    assert missing("WAITING") == ([], "Not kept yet: the minutes around a fill are kept when they have passed.")
+    assert missing("LATE") == ([], "Nothing was kept: the desk heard of the fill long after it.")
+
+
+@pytest.mark.django_db
+def test_what_was_kept_for_another_fill_nearby_is_not_told_of() -> None:
+    reel = Reel()
+    reel.whole(T, LIVE, [(4800, 1000)], [])
+    kept_row(from_ms=T, to_ms=T + 120_000, reel=reel)
+
+    [found] = lookback.kept("sandbox", "A", times_ms=[T + 30_000])["stretches"]
+
+    assert (found["covered"], found["book"], found["frames"]) == ([], None, [])
+
+
+@pytest.mark.django_db
+def test_no_more_than_fifteen_minutes_are_told_at_once_and_where_they_go_on() -> None:
+    hourly = [T + 3_600_000 * hour for hour in range(10)]
+
+    found = lookback.kept("sandbox", "A", times_ms=hourly)
+    assert [stretch["from"] + 60_000 for stretch in found["stretches"]] == hourly[:7], "of two minutes each"
+    assert found["next"] == hourly[7]
+
+    rest = lookback.kept("sandbox", "A", times_ms=hourly[7:])
+    assert (len(rest["stretches"]), rest["next"]) == (3, None)
 
 
 # --- the door --------------------------------------------------------------------------------------------
@@ -450,12 +366,12 @@ async def test_what_was_kept_is_for_whose_fills_they_were_and_for_no_door_of_all
         environment="sandbox",
         ticker="A",
         from_ms=T,
-        to_ms=T + 9_000,
+        to_ms=T + 120_500,
         packed=msgspec.msgpack.encode(pieces),
         kept_at="2026-11-25T12:00:00Z",
     )
 
-    found = await sync_to_async(lookback.kept)("sandbox", "A", from_ms=T + 500, to_ms=T + 5_000)
+    [found] = (await sync_to_async(lookback.kept)("sandbox", "A", times_ms=[T + 60_500]))["stretches"]
 
     assert found["book"]["bids"] == [(4700, 900)]
     assert (await client.get(url(since=T + 500, until=T + 5_000))).status_code == 404

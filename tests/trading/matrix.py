@@ -69,6 +69,10 @@ trading:order_cancel           POST   own       200   200    200    403     403 
 trading:order_cancel           POST   other     404   404    404    404     404      200    401     403    401  403
 trading:order_cancel           POST   none      404   404    404    404     404      404    401     403    401  403
 trading:order_cancel           GET    own       405   405    405    405     405      405    405     405    405  405
+trading:order_lookback         GET    own       200   200    200    200     200      404    401     403    401  403
+trading:order_lookback         GET    other     404   404    404    404     404      200    401     403    401  403
+trading:order_lookback         GET    none      404   404    404    404     404      404    401     403    401  403
+trading:order_lookback         POST   own       405   405    405    405     405      405    405     405    405  405
 """
 
 KEYS = """
@@ -266,6 +270,7 @@ ELSEWHERE = """
 trading:order_submit           POST   409
 trading:order_state            GET    404
 trading:order_cancel           POST   200
+trading:order_lookback         GET    404
 trading:keys                   GET    200
 trading:key_remove             GET    404
 trading:key_remove             POST   404

@@ -76,12 +76,13 @@ class World:
         found: dict[str, Any] = {"environment": "moon" if row.case == "moon" else ENV}
         if row.route in TICKERS:
             found["ticker"] = "KXNONE" if row.case == "none" else TICKER
-        elif name in {"order_cancel", "key_remove", "key_pause", "key_resume", "key_lend", "key_take_back"}:
-            kept = side.order.pk if name == "order_cancel" else side.key.pk
-            found["pk"] = NONE if row.case == "none" else kept
+        elif name in {"order_cancel", "order_lookback"}:
+            found["pk"] = NONE if row.case == "none" else side.order.pk
+        elif name in {"key_remove", "key_pause", "key_resume", "key_lend", "key_take_back"}:
+            found["pk"] = NONE if row.case == "none" else side.key.pk
         elif name == "order_state":
             found["key"] = NONE if row.case == "none" else side.order.idempotency_key
-        elif name in {"member_role", "member_leave", "member_resume", "own_limits"}:
+        elif name in {"member_role", "member_leave", "member_resume", "member_factor", "own_limits"}:
             found["pk"] = 999_999 if row.case == "none" else self.member(row).pk
         elif name == "invitation_withdraw":
             found["pk"] = side.invitations["high" if row.case == "high" else "usual"].pk
