@@ -4,6 +4,13 @@ A chain of hashes cannot show that its end was cut off or that all of it was com
 somebody with the database's rights cannot write does. Each line is JSON: team, first and last row, the last row's
 hash, the beginnings of the hashes of all rows between, the signature of the line before it, and an Ed25519 signature.
 Rows newer than the last checkpoint are protected by the chain alone, so one is made every hour and at each look.
+
+A line counts from its line feed on, and is acknowledged once it is on the disk. What stands after the last line feed is
+what a full disk or a killed process left of a line that nobody was ever told of: it is no line, and the next checkpoint
+cuts it off. That opens no door. To make a signed line such a rest somebody has to write to the file, and could as well
+take the line out without a trace: of an end that is gone only a copy of the file elsewhere tells. The lines before it
+lose nothing: each is signed, bound to the one before, and compared with its rows; and a bad line that has its line feed
+is refused wherever it stands.
 """
 
 from __future__ import annotations
@@ -11,6 +18,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -39,6 +47,8 @@ from trading.models.record import canonical
 KEY_FILE, FILE = "audit.key", "audit.checkpoints.jsonl"
 ROWS_MOST = 10_000  # in one checkpoint
 PREFIX = 32  # hexadecimal digits of each row's hash that a checkpoint keeps: 128 bits
+
+logger = logging.getLogger(__name__)
 
 
 class CheckpointRefused(Exception):
@@ -78,7 +88,7 @@ def make(team: Team) -> list[Checkpoint]:
     """
     if not chain.verify(team).is_whole or _first_unsigned(team, list(Archive.objects.of(team))):
         raise CheckpointRefused(f"The record of {team} does not hold: nothing is signed.")
-    with _locked_file() as path:
+    with _in_words(FILE), _locked_file() as path:
         last, previous = 0, ""
         for line in read(path):
             previous = line.signature
@@ -113,12 +123,14 @@ def of(team: Team) -> Iterator[Checkpoint]:
 
 
 def read(path: Path | None = None) -> Iterator[Checkpoint]:
-    """Yield the lines of the file in order. Raises CheckpointRefused for one that cannot be read."""
+    """Yield the lines of the file in order, without the rest of one. Raises CheckpointRefused for a bad one."""
     path = path or _path()
     if not path.exists():
         return
-    with path.open() as file:
+    with _in_words(FILE), path.open("rb") as file:
         for number, text in enumerate(file, start=1):
+            if not text.endswith(b"\n"):
+                return
             try:
                 yield Checkpoint(**json.loads(text))
             except (ValueError, TypeError):
@@ -239,12 +251,42 @@ def _locked_file() -> Iterator[Path]:
 
 
 def _append(path: Path, made: list[Checkpoint]) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        for line in made:
-            file.write(canonical({name: getattr(line, name) for name in line.__slots__}) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
+    """Put lines on the disk, all of them or none. Raises OSError with the file as it was."""
+    lines = [canonical({name: getattr(line, name) for name in line.__slots__}) + "\n" for line in made]
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+    # Without a buffer: what one still holds after a failure would be written when the file is closed.
+    with os.fdopen(descriptor, "r+b", buffering=0) as file:
+        _cut_rest(path)
+        size = file.seek(0, os.SEEK_END)
+        try:
+            left = memoryview("".join(lines).encode())
+            while left:
+                left = left[file.write(left) :]
+            os.fsync(descriptor)
+        except OSError:
+            file.truncate(size)
+            raise
+
+
+def _cut_rest(path: Path) -> None:
+    """Cut off what follows the last line feed."""
+    with path.open("r+b") as file:
+        size = sum(len(line) for line in file if line.endswith(b"\n"))
+        if rest := file.seek(0, os.SEEK_END) - size:
+            logger.warning("%s ended in %d bytes of a line that was never finished: they are cut off.", FILE, rest)
+            file.truncate(size)
+
+
+@contextmanager
+def _in_words(name: str) -> Iterator[None]:
+    """Say in a sentence that the disk or the file system refuses a file."""
+    try:
+        yield
+    except OSError as exc:
+        raise CheckpointRefused(
+            f"{name} cannot be used: {exc.strerror or exc}. See that its disk has room and that the file is the desk's"
+            " own, then verify the record again."
+        ) from exc
 
 
 def _path() -> Path:
@@ -254,11 +296,12 @@ def _path() -> Path:
 def _key() -> Ed25519PrivateKey:
     """Return the signing key, made once and kept at 0600."""
     path = Path(settings.KALSHIWEB_DATA_DIR) / KEY_FILE
-    if not path.exists():
-        _make_key(path)
-    if path.stat().st_mode & 0o077:
-        raise CheckpointRefused(f"{path} can be read by others: run chmod 600 on it.")
-    key = load_pem_private_key(path.read_bytes(), None)
+    with _in_words(KEY_FILE):
+        if not path.exists():
+            _make_key(path)
+        if path.stat().st_mode & 0o077:
+            raise CheckpointRefused(f"{path} can be read by others: run chmod 600 on it.")
+        key = load_pem_private_key(path.read_bytes(), None)
     if not isinstance(key, Ed25519PrivateKey):
         raise CheckpointRefused(f"{path} is no Ed25519 key.")
     return key
@@ -269,11 +312,11 @@ def _make_key(path: Path) -> None:
     fresh = path.with_name(f"{path.name}.{os.getpid()}")
     pem = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(pem)
-        file.flush()
-        os.fsync(file.fileno())
     try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(pem)
+            file.flush()
+            os.fsync(file.fileno())
         os.link(fresh, path)
     except FileExistsError:
         pass

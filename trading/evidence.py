@@ -13,7 +13,7 @@ import zipfile
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from dataclasses import asdict
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,10 +64,10 @@ def of_order(actor: User, *, order: Order) -> bytes:
 
 def of_day(actor: User, *, team: Team, day: date) -> bytes:
     """Return the package of one day, midnight to midnight UTC. Raises as `of_order` does."""
-    start = datetime.combine(day, time(), UTC)
-    end = start + timedelta(days=1)
-    found = AuditEntry.objects.filter(team=team, at__gte=start, at__lt=end)
-    archives = Archive.objects.of(team).filter(since__lt=end, until__gte=start)
+    # To the day's last microsecond, which is as fine as the record's clock: the calendar's last day has no next one.
+    start, end = datetime.combine(day, time.min, UTC), datetime.combine(day, time.max, UTC)
+    found = AuditEntry.objects.filter(team=team, at__gte=start, at__lte=end)
+    archives = Archive.objects.of(team).filter(since__lte=end, until__gte=start)
     return _package(actor, team, found, archives, what=f"{day.isoformat()}, midnight to midnight UTC", is_range=True)
 
 

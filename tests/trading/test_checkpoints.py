@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import resource
 import stat
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -74,6 +77,13 @@ def test_the_command_names_the_first_bad_row(signed: Team, capsys: pytest.Captur
         recompute(signed, 7)
 
     with pytest.raises(CommandError, match="north-desk: row 7 is bad"):
+        call_command("audit_verify")
+
+
+def test_the_command_says_in_a_sentence_why_its_key_cannot_be_used(signed: Team, data_dir: Path) -> None:
+    (data_dir / checkpoints.KEY_FILE).chmod(0o644)
+
+    with pytest.raises(CommandError, match=f"{checkpoints.KEY_FILE} can be read by others: run chmod 600 on it."):
         call_command("audit_verify")
 
 
@@ -165,6 +175,135 @@ def test_many_rows_go_into_several_checkpoints(team: Team, monkeypatch: pytest.M
 
     assert [(line.first, line.number) for line in checkpoints.read()] == [(1, 5), (6, 10), (11, 12)]
     assert checkpoints.verify(team) == chain.Verdict(True, 12)
+
+
+# --- a disk that fails, a process that is killed -------------------------------------------------------------------
+
+
+@contextmanager
+def disk_with_room_for(path: Path, more: int) -> Iterator[None]:
+    """Let the kernel end every write that would make a file larger than this one and some bytes."""
+    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + more, usual[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+
+
+def tear(path: Path) -> str:
+    """Leave half of the last line, as a process does that is killed while it writes; return what stays before it."""
+    *whole, last = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(whole) + last[: len(last) // 2])
+    return "".join(whole)
+
+
+def test_a_full_disk_refuses_the_checkpoint_and_leaves_the_file_as_it_was(
+    signed: Team, alice: User, data_dir: Path
+) -> None:
+    path = data_dir / checkpoints.FILE
+    before = path.read_bytes()
+    audit.record("limits.changed", alice, team=signed)
+
+    with pytest.raises(CheckpointRefused, match=r"audit\.checkpoints\.jsonl"), disk_with_room_for(path, 100):
+        checkpoints.make(signed)
+
+    assert path.read_bytes() == before
+    assert checkpoints.verify(signed) == chain.Verdict(True, 13)
+    assert [(line.first, line.number) for line in checkpoints.make(signed)] == [(13, 13)]
+
+
+def test_a_line_that_does_not_fit_keeps_no_other_team_from_its_own(
+    signed: Team, other_team: Team, alice: User, data_dir: Path
+) -> None:
+    for _ in range(50):
+        audit.record("limits.changed", alice, team=signed)
+    audit.record("limits.changed", None, team=other_team)
+
+    with disk_with_room_for(data_dir / checkpoints.FILE, 1_500):
+        tasks.sign_record()
+
+    assert [(line.first, line.number) for line in checkpoints.of(signed)] == [(1, 12)]
+    assert [(line.first, line.number) for line in checkpoints.of(other_team)] == [(1, 1)]
+
+
+def test_what_a_killed_process_left_of_a_line_stops_nobody_and_is_written_anew(
+    signed: Team, other_team: Team, alice: User, data_dir: Path
+) -> None:
+    audit.record("limits.changed", alice, team=signed)
+    checkpoints.make(signed)
+    whole = tear(data_dir / checkpoints.FILE)
+
+    assert checkpoints.verify(signed) == chain.Verdict(True, 13)
+    assert checkpoints.verify(other_team) == chain.Verdict(True, 0)
+    assert [(line.first, line.number) for line in checkpoints.make(signed)] == [(13, 13)]
+    assert (data_dir / checkpoints.FILE).read_text().startswith(whole)
+    assert [(line.first, line.number) for line in checkpoints.read()] == [(1, 12), (13, 13)]
+    assert checkpoints.verify(signed) == chain.Verdict(True, 13)
+
+
+@pytest.mark.parametrize("torn", [b"\xff\xfe half", b"\0" * 4_096, b"{"])
+def test_whatever_a_crash_leaves_after_the_last_line_is_no_line(signed: Team, data_dir: Path, torn: bytes) -> None:
+    with (data_dir / checkpoints.FILE).open("ab") as file:
+        file.write(torn)
+
+    assert checkpoints.verify(signed) == chain.Verdict(True, 12)
+
+
+@pytest.mark.parametrize("bad", [b"\xff\xfe half\n", b"{\n", b"\n"])
+def test_a_bad_line_that_has_its_end_is_refused(signed: Team, alice: User, data_dir: Path, bad: bytes) -> None:
+    audit.record("limits.changed", alice, team=signed)
+    with (data_dir / checkpoints.FILE).open("ab") as file:
+        file.write(bad)
+
+    for refused in (checkpoints.verify, checkpoints.make):
+        with pytest.raises(CheckpointRefused, match="Line 2"):
+            refused(signed)
+
+
+def test_half_a_line_takes_nothing_from_what_the_lines_before_it_prove(
+    signed: Team, alice: User, data_dir: Path
+) -> None:
+    """Who tears the last line and cuts rows gains no more than who takes that line out, and it is cut to the byte."""
+    audit.record("limits.changed", alice, team=signed)
+    checkpoints.make(signed)
+    tear(data_dir / checkpoints.FILE)
+    with without_guards():
+        WAYS["cut"](signed, 11)
+
+    verdict = checkpoints.verify(signed)
+
+    assert (verdict.is_whole, verdict.number, verdict.why) == (False, 11, "rows were cut off at the end")
+
+
+@pytest.mark.parametrize("name", [checkpoints.FILE, checkpoints.KEY_FILE])
+def test_a_file_that_cannot_be_opened_is_a_sentence_on_the_page(
+    team: Team, alice: User, data_dir: Path, name: str
+) -> None:
+    audit.record("limits.changed", alice, team=team)
+    (data_dir / name).mkdir(mode=0o700)
+    browser = Client()
+    browser.force_login(alice)
+
+    page = browser.post("/x/sandbox/audit/verify/", follow=True)
+
+    assert page.status_code == 200
+    assert f"{name} cannot be used: Is a directory." in page.content.decode()
+
+
+def test_a_record_that_holds_and_cannot_be_signed_is_not_shown_as_verified(
+    team: Team, alice: User, data_dir: Path
+) -> None:
+    audit.record("limits.changed", alice, team=team)
+    checkpoints.fingerprint()
+    (data_dir / checkpoints.FILE).with_suffix(".lock").mkdir()
+    browser = Client()
+    browser.force_login(alice)
+
+    page = browser.post("/x/sandbox/audit/verify/", follow=True).content.decode()
+
+    assert "cannot be used: Is a directory." in page
+    assert "entries hold" not in page
 
 
 # --- large ---------------------------------------------------------------------------------------------------------

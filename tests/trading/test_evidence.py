@@ -160,7 +160,17 @@ def test_the_page_hands_the_package_out(order: Order, alice: User) -> None:
     assert zipfile.ZipFile(io.BytesIO(answer.content)).testzip() is None
 
 
-@pytest.mark.parametrize("form", [{}, {"order": "no-id"}, {"day": "yesterday"}, {"day": "1999-01-01"}])
+@pytest.mark.parametrize(
+    "form",
+    [
+        {},
+        {"order": "no-id"},
+        {"day": "yesterday"},
+        {"day": "1999-01-01"},
+        {"day": "0001-01-01"},
+        {"day": "9999-12-31"},
+    ],
+)
 def test_the_page_refuses_what_names_nothing(order: Order, alice: User, form: dict[str, str]) -> None:
     browser = Client()
     browser.force_login(alice)

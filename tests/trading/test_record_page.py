@@ -61,6 +61,9 @@ def rows(user: User, query: str = "") -> list[int]:
         ("?text=bob&from=2026-11-24", [4]),
         ("?from=yesterday", [5, 4, 3, 2, 1]),
         ("?who=nobody", []),
+        ("?to=9999-12-31", [5, 4, 3, 2, 1]),
+        ("?from=9999-12-31", []),
+        ("?to=0001-01-01", []),
     ],
 )
 def test_the_address_says_what_is_shown(alice: User, query: str, expected: list[int]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time
 from typing import Any
 
 from django.contrib import messages
@@ -55,7 +55,7 @@ def audit(request: DeskRequest) -> HttpResponse:
         "people": _people(request.team) if sees_all else [],
         "actions": sorted(record.SENTENCES.items(), key=lambda pair: pair[1]),
         "verdict": cache.get(_verdict_key(request.team)) if sees_all else None,
-        "fingerprint": checkpoints.fingerprint() if sees_all else "",
+        "fingerprint": _fingerprint() if sees_all else "",
         "may_take": sees_all and permissions.may(request.membership, Permission.EXPORT_HISTORY),
         "next_query": page_query(request.GET, page.number + 1),
         "previous_query": page_query(request.GET, page.number - 1),
@@ -71,10 +71,10 @@ def audit_verify(request: DeskRequest) -> HttpResponse:
     found: dict[str, Any] = {"at": datetime.now(UTC), "is_whole": False, "entries": 0, "number": None}
     try:
         verdict = checkpoints.verify(request.team)
-        found |= {"is_whole": verdict.is_whole, "entries": verdict.entries, "archived": verdict.archived}
-        found |= {"number": verdict.number, "why": verdict.why}
         if verdict.is_whole:
             checkpoints.make(request.team)
+        found |= {"is_whole": verdict.is_whole, "entries": verdict.entries, "archived": verdict.archived}
+        found |= {"number": verdict.number, "why": verdict.why}
     except CheckpointRefused as exc:
         found["why"] = str(exc)
     cache.set(_verdict_key(request.team), found, VERDICT_KEPT_SECONDS)
@@ -115,8 +115,8 @@ def matching(team: Team, asked: dict[str, str]) -> QuerySet[AuditEntry]:
         found = found.filter(Q(subject=asked["subject"]) | Q(subject__endswith=f":{asked['subject']}"))
     if since := _day(asked["from"]):
         found = found.filter(at__gte=since)
-    if until := _day(asked["to"]):
-        found = found.filter(at__lt=until + timedelta(days=1))
+    if until := _day(asked["to"], time.max):
+        found = found.filter(at__lte=until)
     if asked["text"]:
         found = found.filter(Q(facts__icontains=asked["text"]) | Q(actor_name__icontains=asked["text"]))
     return found
@@ -127,8 +127,8 @@ def elsewhere(team: Team, asked: dict[str, str]) -> str:
     found = Archive.objects.of(team)
     if since := _day(asked["from"]):
         found = found.filter(until__gte=since)
-    if until := _day(asked["to"]):
-        found = found.filter(since__lt=until + timedelta(days=1))
+    if until := _day(asked["to"], time.max):
+        found = found.filter(since__lte=until)
     archives = list(found)
     if not archives:
         return ""
@@ -138,9 +138,10 @@ def elsewhere(team: Team, asked: dict[str, str]) -> str:
     return f"Rows {archives[0].first}–{archives[-1].through} are in {files}, and are not searched here."
 
 
-def _day(text: str) -> datetime | None:
+def _day(text: str, at: time = time.min) -> datetime | None:
+    """Return the beginning of a day, or its last microsecond: the calendar's last day has no next one to add."""
     try:
-        return datetime.combine(date.fromisoformat(text), time(), UTC)
+        return datetime.combine(date.fromisoformat(text), at, UTC)
     except ValueError:
         return None
 
@@ -176,6 +177,14 @@ def _words(value: Any) -> str:
 def _people(team: Team) -> list[str]:
     names = AuditEntry.objects.filter(team=team).exclude(actor_name="").values_list("actor_name", flat=True)
     return sorted(set(names.distinct()))
+
+
+def _fingerprint() -> str:
+    """Return the signing key's fingerprint, or in its place why there is none: the record is shown all the same."""
+    try:
+        return checkpoints.fingerprint()
+    except CheckpointRefused as exc:
+        return str(exc)
 
 
 def _verdict_key(team: Team) -> str:

@@ -39,7 +39,10 @@ class Command(BaseCommand):
             bad += self._look_at(team)
         for path in options["archive"] or []:
             bad += self._look_into(path)
-        self.stdout.write(f"Signing key {checkpoints.fingerprint()}")
+        try:
+            self.stdout.write(f"Signing key {checkpoints.fingerprint()}")
+        except CheckpointRefused as exc:
+            bad.append(str(exc))
         if bad:
             raise CommandError("\n".join(bad))
 
