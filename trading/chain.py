@@ -152,7 +152,11 @@ def missing_triggers() -> set[str]:
         if connection.vendor == "sqlite":
             asked = "SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name IN (%s, %s)"
         else:
-            asked = "SELECT tgname FROM pg_trigger WHERE tgrelid IN (%s::regclass, %s::regclass) AND tgenabled <> 'D'"
+            # O and A fire for everybody; D (disabled) and R (for replication alone) let every statement through.
+            asked = (
+                "SELECT tgname FROM pg_trigger"
+                " WHERE tgrelid IN (%s::regclass, %s::regclass) AND tgenabled IN ('O', 'A')"
+            )
         cursor.execute(asked, [TABLE, ARCHIVES])
         standing = {name for (name,) in cursor.fetchall()}
     return GUARDS[connection.vendor] - standing

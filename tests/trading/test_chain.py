@@ -50,6 +50,24 @@ def test_the_guards_of_the_table_stand(db: None) -> None:
     assert chain.missing_triggers() == set()
 
 
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite's triggers are there or not")
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("way", "gone"),
+    [
+        ("DISABLE TRIGGER", {"trading_auditentry_no_change"}),
+        ("ENABLE REPLICA TRIGGER", {"trading_auditentry_no_change"}),
+        ("ENABLE TRIGGER", set()),
+        ("ENABLE ALWAYS TRIGGER", set()),
+    ],
+)
+def test_a_guard_that_never_fires_in_a_usual_session_is_gone(way: str, gone: set[str]) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(f"ALTER TABLE trading_auditentry {way} trading_auditentry_no_change")
+
+    assert chain.missing_triggers() == gone
+
+
 @pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has no TRUNCATE")
 @pytest.mark.django_db
 def test_the_table_cannot_be_emptied_at_a_stroke(team: Team) -> None:
