@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from ipaddress import ip_address
 from typing import Any
 
 from django.conf import settings
@@ -40,7 +42,40 @@ def check_production_doors(app_configs: Any, **kwargs: Any) -> list[CheckMessage
         found.append(Error("DEBUG is on beside production money.", hint="Unset KALSHIWEB_DEBUG.", id="kalshiweb.E002"))
     if "*" in settings.ALLOWED_HOSTS:
         found.append(Error("Any host name is accepted.", hint="Name yours in KALSHIWEB_HOSTS.", id="kalshiweb.E003"))
+    if not settings.HTTPS and not all(map(_is_loopback, [settings.BIND, *settings.ALLOWED_HOSTS])):
+        # A web server that was started by hand listens where nobody told us; by loopback's names it serves no other.
+        found.append(
+            Error(
+                "Production would be served to other machines over plain HTTP: passwords and sessions could be read on"
+                " the way.",
+                hint="Put a proxy with a certificate in front and set KALSHIWEB_HTTPS=1 and KALSHIWEB_BEHIND_PROXY=1;"
+                " or serve this machine alone, with the bind address 127.0.0.1 and no KALSHIWEB_HOSTS.",
+                id="kalshiweb.E008",
+            )
+        )
     return found
+
+
+@register(Tags.security)
+def check_proxy(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """Warn where every request would be sent on to HTTPS, those that came by it too."""
+    if not settings.HTTPS or settings.SECURE_PROXY_SSL_HEADER:
+        return []
+    return [
+        Warning(
+            "KALSHIWEB_HTTPS is on, and no proxy is trusted to say that a request came by HTTPS: the web server speaks"
+            " plain HTTP, so every page would redirect to itself for ever.",
+            hint="Set KALSHIWEB_BEHIND_PROXY=1 behind a proxy that sets X-Forwarded-Proto, or give daphne a"
+            " certificate of its own.",
+            id="kalshiweb.W009",
+        )
+    ]
+
+
+def _is_loopback(name: str) -> bool:
+    with suppress(ValueError):
+        return ip_address(name.strip("[]")).is_loopback
+    return name == "localhost"
 
 
 @register(Tags.security)

@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 
-from kalshiweb import checks
+from kalshiweb import checks, prepare
 from trading import setup
 from trading.models import ApiKey
 from trading.vault import Binding, seal
 
 GOOD_SECRET = "a" * 25 + "b" * 25
+LOCAL = ["localhost", "127.0.0.1", "[::1]"]
+EVERYWHERE = "0.0.0.0"  # noqa: S104
 MASTER = base64.b64encode(bytes(range(100, 132))).decode()
 
 
@@ -73,8 +75,64 @@ def test_production_is_refused_with_open_doors(
     settings: Any, environment: str, debug: bool, hosts: list[str], expected: list[str]
 ) -> None:
     settings.ENVIRONMENT, settings.DEBUG, settings.ALLOWED_HOSTS = environment, debug, hosts
+    settings.HTTPS = True
 
     assert ids(checks.check_production_doors(None)) == expected
+
+
+@pytest.mark.parametrize(
+    ("environment", "https", "bind", "hosts", "expected"),
+    [
+        ("production", False, EVERYWHERE, LOCAL, ["kalshiweb.E008"]),
+        ("production", False, "10.0.0.7", ["10.0.0.7", *LOCAL], ["kalshiweb.E008"]),
+        ("production", False, "::", LOCAL, ["kalshiweb.E008"]),
+        # The web server listens on loopback, or was started by hand: the names say that other machines come.
+        ("production", False, "127.0.0.1", ["desk.example"], ["kalshiweb.E008"]),
+        ("production", False, "127.0.0.1", [".desk.example", *LOCAL], ["kalshiweb.E008"]),
+        ("production", False, "127.0.0.1", LOCAL, []),
+        ("production", False, "127.0.0.2", ["127.0.0.2", *LOCAL], []),
+        ("production", False, "::1", LOCAL, []),
+        ("production", False, "localhost", LOCAL, []),
+        ("production", True, EVERYWHERE, ["desk.example"], []),
+        ("demo", False, EVERYWHERE, ["desk.example"], []),
+        ("sandbox", False, EVERYWHERE, ["desk.example"], []),
+    ],
+)
+def test_production_is_served_to_other_machines_over_https_alone(
+    settings: Any, environment: str, https: bool, bind: str, hosts: list[str], expected: list[str]
+) -> None:
+    settings.ENVIRONMENT, settings.HTTPS, settings.BIND, settings.ALLOWED_HOSTS = environment, https, bind, hosts
+
+    assert ids(checks.check_production_doors(None)) == expected
+
+
+def test_the_start_says_what_keeps_production_from_plain_http(db: None, settings: Any) -> None:
+    settings.ENVIRONMENT, settings.HTTPS, settings.BIND, settings.ALLOWED_HOSTS = "production", False, EVERYWHERE, LOCAL
+
+    with pytest.raises(prepare.CannotPrepare) as refused:
+        prepare.check_doors()
+
+    assert str(refused.value) == (
+        "Production would be served to other machines over plain HTTP: passwords and sessions could be read on the way."
+        " Put a proxy with a certificate in front and set KALSHIWEB_HTTPS=1 and KALSHIWEB_BEHIND_PROXY=1; or serve this"
+        " machine alone, with the bind address 127.0.0.1 and no KALSHIWEB_HOSTS."
+    )
+
+
+@pytest.mark.parametrize(
+    ("https", "header", "expected"),
+    [
+        (True, None, ["kalshiweb.W009"]),
+        (True, ("HTTP_X_FORWARDED_PROTO", "https"), []),
+        (False, None, []),
+    ],
+)
+def test_https_that_nothing_tells_of_is_warned_of(
+    settings: Any, https: bool, header: tuple[str, str] | None, expected: list[str]
+) -> None:
+    settings.HTTPS, settings.SECURE_PROXY_SSL_HEADER = https, header
+
+    assert ids(checks.check_proxy(None)) == expected
 
 
 def test_a_new_installation_needs_no_master_key(db: None) -> None:

@@ -101,7 +101,7 @@ def test_cookies_are_out_of_reach_of_scripts_and_of_other_sites(browser: Client)
 
 def with_https(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
     """Run manage.py as a desk behind HTTPS does."""
-    data = {"KALSHIWEB_HTTPS": "1", "KALSHIWEB_HOSTS": "desk.example", **more}
+    data = {"KALSHIWEB_HTTPS": "1", "KALSHIWEB_HOSTS": "desk.example", "KALSHIWEB_BEHIND_PROXY": "1", **more}
     environment = {name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"}
     return subprocess.run(
         [sys.executable, "-W", "ignore", "manage.py", *arguments],
