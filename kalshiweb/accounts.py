@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from allauth.account.adapter import DefaultAccountAdapter
-from django.contrib.auth.models import User
+from allauth.core.internal.ratelimit import get_ip
+from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, User
 from django.core.exceptions import ValidationError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.template.loader import render_to_string
 from django.views.decorators.cache import never_cache
+from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_safe
 
 from trading import sessions
@@ -23,6 +25,24 @@ class ClosedSignup(DefaultAccountAdapter):  # type: ignore[misc]
         """Answer no: membership of a desk is given, not taken."""
         return False
 
+    def get_reauthentication_methods(self, user: AbstractBaseUser | AnonymousUser) -> list[dict[str, Any]]:
+        """Offer no password to those who have a second factor: allauth takes any of these for its own pages."""
+        methods: list[dict[str, Any]] = super().get_reauthentication_methods(user)
+        is_safe = sessions.has_second_factor(user)
+        return [method for method in methods if not is_safe or method["id"] != "reauthenticate"]
+
+    @sensitive_variables("password")
+    def reauthenticate(self, user: AbstractBaseUser, password: str) -> bool:
+        """Take a password for a proof only of those who have nothing better."""
+        if sessions.has_second_factor(user):
+            raise ValidationError("Confirm that it is you with your second factor.")
+        return bool(super().reauthenticate(user, password))
+
+    @sensitive_variables("password")
+    def set_password(self, user: User, password: str) -> None:
+        """Set a password together with its entry in the record: allauth tells of it only when it is done."""
+        sessions.set_password(user, password)
+
     def pre_authenticate(self, request: HttpRequest, **credentials: Any) -> None:
         """Count an attempt; whom too many wrong ones keep out is written down."""
         try:
@@ -33,8 +53,11 @@ class ClosedSignup(DefaultAccountAdapter):  # type: ignore[misc]
             raise
 
     def _get_login_attempts_cache_key(self, request: HttpRequest, **credentials: Any) -> str:
-        """Count wrong passwords for each name and address: guessing from one place locks nobody out elsewhere."""
-        return f"{super()._get_login_attempts_cache_key(request, **credentials)}:{self.get_client_ip(request)}"
+        """Count wrong passwords for each name and address: guessing from one place locks nobody out elsewhere.
+
+        One machine has 2^64 addresses of IPv6: they count as one.
+        """
+        return f"{super()._get_login_attempts_cache_key(request, **credentials)}:{get_ip(request)}"
 
 
 @never_cache

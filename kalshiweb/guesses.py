@@ -5,6 +5,7 @@ The forms here are allauth's own with one thing added: a refusal is written down
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from allauth.core import context
@@ -12,14 +13,19 @@ from allauth.mfa.base.forms import AuthenticateForm, ReauthenticateForm
 from allauth.mfa.models import Authenticator
 from allauth.mfa.signals import authentication_failed
 from allauth.mfa.webauthn.forms import AuthenticateWebAuthnForm, LoginWebAuthnForm, ReauthenticateWebAuthnForm
-from allauth.mfa.webauthn.internal.auth import extract_user_from_response
+from allauth.mfa.webauthn.internal.auth import (
+    extract_user_from_response,
+    get_authenticator_by_credential_id,
+    parse_authentication_response,
+)
 from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
 
 from trading import sessions
 
+logger = logging.getLogger(__name__)
+
 TOO_MANY = "too_many_login_attempts"
-WRONG = "incorrect_code"
 
 
 class _Codes:
@@ -40,19 +46,17 @@ class _Codes:
 class _Passkeys:
     """A passkey's form that tells the record what it refuses."""
 
-    user: User | None
+    user: User
     cleaned_data: dict[str, Any]
 
     def clean_credential(self) -> Authenticator:
-        given = self.cleaned_data["credential"]
         try:
             return super().clean_credential()  # type: ignore[misc]
         except ValidationError as exc:
-            user = self.user or _meant(given)
-            if exc.code == TOO_MANY and user is not None:
-                sessions.note_kept_out(context.request, user)
-            elif user is not None:
-                _tell_wrong(user)
+            if exc.code == TOO_MANY:
+                sessions.note_kept_out(context.request, self.user)
+            else:
+                _tell_wrong(self.user)
             raise
 
 
@@ -72,21 +76,42 @@ class PasskeyAgain(_Passkeys, ReauthenticateWebAuthnForm):  # type: ignore[misc]
     """The passkey of somebody who is logged in."""
 
 
-class PasskeyAlone(_Passkeys, LoginWebAuthnForm):  # type: ignore[misc]
-    """The passkey in place of a password; allauth lets an address try ten a minute."""
+class PasskeyAlone(LoginWebAuthnForm):  # type: ignore[misc]
+    """The passkey in place of a password; allauth lets an address try ten a minute.
+
+    Anybody may name anybody here. Only what names a person together with a passkey of theirs is in the record.
+    """
+
+    def clean_credential(self) -> Authenticator:
+        """Return whose passkey it is, which only its own signature shows."""
+        given = self.cleaned_data["credential"]
+        try:
+            return super().clean_credential()
+        except ValidationError:
+            _tell_wrong_alone(given)
+            raise
 
 
-def _meant(given: Any) -> User | None:
-    """Return the person whom a passkey names, who need not be the one who sent it."""
+def _tell_wrong_alone(given: Any) -> None:
+    passkey = _named(given)
+    if passkey is None:
+        logger.info("a passkey was refused that is none of those of the person it names")
+    elif sessions.is_first_in_a_while("wrong-passkey", context.request, passkey.user):
+        _tell_wrong(passkey.user, passkey)
+
+
+def _named(given: Any) -> Authenticator | None:
+    """Return the passkey whose id was given, where it is one of the person's who was named with it."""
     try:
-        user: User = extract_user_from_response(given)
+        credential_id = parse_authentication_response(given).raw_id
+        user = extract_user_from_response(given)
     except (ValidationError, AttributeError):
         return None
-    return user
+    return get_authenticator_by_credential_id(user, credential_id)
 
 
-def _tell_wrong(user: User) -> None:
-    passkey = Authenticator.objects.filter(user=user, type=Authenticator.Type.WEBAUTHN).first()
+def _tell_wrong(user: User, passkey: Authenticator | None = None) -> None:
+    passkey = passkey or Authenticator.objects.filter(user=user, type=Authenticator.Type.WEBAUTHN).first()
     authentication_failed.send(
         sender=Authenticator,
         request=context.request,

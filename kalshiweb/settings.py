@@ -59,7 +59,7 @@ MIDDLEWARE = [
     "servestatic.middleware.ServeStaticMiddleware",
     "csp.middleware.CSPMiddleware",
     "kalshiweb.addresses.NoNul",
-    "django.contrib.sessions.middleware.SessionMiddleware",
+    "kalshiweb.cookies.Sessions",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",

@@ -29,6 +29,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("status", health.status, name="status"),
     path("accounts/password/reset/", accounts.no_reset_by_mail, name="account_reset_password"),
     path("accounts/email/", accounts.not_offered, name="account_email"),
+    path("accounts/2fa/", include("kalshiweb.factor_pages")),
     path("accounts/", include("allauth.urls")),
     path("admin/", admin.site.urls),
     path("", include("markets.urls")),

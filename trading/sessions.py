@@ -2,6 +2,9 @@
 
 A session that was idle for 30 minutes sees everything and trades nothing until its person has proved it again; what is
 dangerous asks for a proof of the last five minutes. Proofs are allauth's records: password, second factor, passkey.
+
+Django's sessions say who is logged in, a row of `DeskSession` that this one stands. Where a session gets another key
+the row follows, and a log-in without its row is none: there is no session that cannot be listed and ended.
 """
 
 from __future__ import annotations
@@ -11,40 +14,40 @@ import uuid
 from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlencode
 
 from allauth.account.adapter import get_adapter
 from allauth.account.authentication import get_authentication_records
-from allauth.account.signals import password_changed
+from allauth.account.signals import authentication_step_completed
+from allauth.core.internal.ratelimit import truncate_ip
 from allauth.mfa.models import Authenticator
-from allauth.mfa.signals import (
-    authentication_failed,
-    authenticator_added,
-    authenticator_removed,
-    authenticator_reset,
-)
+from allauth.mfa.signals import authentication_failed
 from django.conf import settings
 from django.contrib import messages
-from django.contrib.auth.models import User
+from django.contrib.auth import SESSION_KEY
+from django.contrib.auth.models import AnonymousUser, User
 from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
 from django.contrib.sessions.models import Session
 from django.core.cache import cache
 from django.core.exceptions import ImproperlyConfigured, PermissionDenied
 from django.db import transaction
+from django.db.models import QuerySet
 from django.dispatch import receiver
 from django.http import HttpRequest, HttpResponse
 from django.middleware.csrf import rotate_token
 from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.cache import add_never_cache_headers
 from django.utils.deprecation import MiddlewareMixin
+from django.views.decorators.debug import sensitive_variables
 
 from trading import audit, origin, teams
 from trading.models import ApiKey, DeskSession, Membership, Team
 
 if TYPE_CHECKING:
-    from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+    from django.contrib.auth.models import AbstractBaseUser
 
 IDLE = timedelta(minutes=30)
 FRESH = timedelta(minutes=5)
@@ -73,9 +76,12 @@ class DeskSessions(MiddlewareMixin):
             return await super().__acall__(request)
 
     def process_request(self, request: HttpRequest) -> None:
-        """Look at each request; what scripts fetch by themselves is no sign of a person."""
-        request._key_before = request.session.session_key  # type: ignore[attr-defined]
-        if not request.session.session_key:
+        """Look at each request, at the price of one query; what scripts fetch by themselves is no sign of a person."""
+        request._key_before = key = request.session.session_key  # type: ignore[attr-defined]
+        if not key:
+            return
+        if SESSION_KEY in request.session and not DeskSession.objects.filter(session_key=key).exists():
+            _drop(request)
             return
         if team := request.session.get(TEAM):
             request.user.chosen_team = team  # type: ignore[union-attr]
@@ -84,11 +90,27 @@ class DeskSessions(MiddlewareMixin):
             touch(request)
 
     def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
-        """Follow a session that got another key, as with a new password: it stays in the list, and can be ended."""
+        """Follow a session that got another key, as with a new password; and have nobody keep a person's pages."""
         before, key = getattr(request, "_key_before", None), request.session.session_key
         if before and key and before != key and not DeskSession.objects.filter(session_key=key).exists():
-            DeskSession.objects.filter(session_key=before, user_id=request.user.pk or 0).update(session_key=key)
+            _follow(request, before)
+        if key and not response.has_header("Cache-Control") and request.user.is_authenticated:
+            add_never_cache_headers(response)
         return response
+
+
+def _follow(request: HttpRequest, before: str) -> None:
+    """Note the session's new key; one that was ended before that is over."""
+    theirs = DeskSession.objects.filter(session_key=before, user_id=request.user.pk or 0)
+    if not theirs.update(session_key=request.session.session_key) and request.user.is_authenticated:
+        _drop(request)
+
+
+def _drop(request: HttpRequest) -> None:
+    """Serve a request whose session was ended as anybody's; its browser may hold the cookie of another by now."""
+    request.session.delete()
+    request.session = type(request.session)()
+    request.user = AnonymousUser()
 
 
 def _came_from(request: HttpRequest) -> origin.Origin:
@@ -189,11 +211,9 @@ def _can_prove(user: AbstractBaseUser | AnonymousUser) -> bool:
 def _proved_at(request: HttpRequest) -> float:
     """Return when the person last proved to be there, in seconds since 1970; 0 for never.
 
-    Beside the sandbox a person with a second factor proves it with that, and in production nothing else counts.
+    Whoever has a second factor proves it with that, and in production nothing else counts.
     """
-    is_strict = settings.ENVIRONMENT == "production" or (
-        settings.ENVIRONMENT != "sandbox" and has_second_factor(request.user)
-    )
+    is_strict = settings.ENVIRONMENT == "production" or has_second_factor(request.user)
     records = get_authentication_records(request, request.user)
     counted = [record for record in records if not is_strict or record.get("method") == "mfa"]
     return max((float(record["at"]) for record in counted), default=0.0)
@@ -215,34 +235,53 @@ def end(actor: AbstractBaseUser, *, session: DeskSession, team: Team) -> None:
     """End a session now; its sockets close within seconds. Who may end whose is asked before this."""
     with transaction.atomic():
         teams.locked(team)
-        Session.objects.filter(session_key=session.session_key).delete()
-        DeskSession.objects.filter(pk=session.pk).delete()
+        _forget(DeskSession.objects.filter(pk=session.pk))
         facts = {"user": session.user.get_username(), "address": session.address}
         audit.record("session.ended", actor, team=team, facts=facts)
 
 
 def end_all(user: AbstractBaseUser, *, but: str | None = None) -> int:
     """End all sessions of a person, in the caller's transaction, and return how many there were."""
-    ended = DeskSession.objects.filter(user_id=user.pk).exclude(session_key=but or "")
-    keys = list(ended.values_list("session_key", flat=True))
-    Session.objects.filter(session_key__in=keys).delete()
-    ended.delete()
+    return _forget(DeskSession.objects.filter(user_id=user.pk).exclude(session_key=but or ""))
+
+
+def _forget(rows: QuerySet[DeskSession]) -> int:
+    """Delete sessions by the keys that they have now: rows before Django's sessions, as `_renew_key` takes them."""
+    keys = dict(rows.select_for_update().order_by("pk").values_list("pk", "session_key"))
+    DeskSession.objects.filter(pk__in=keys).delete()
+    Session.objects.filter(session_key__in=keys.values()).delete()
     return len(keys)
 
 
+def _renew_key(request: HttpRequest) -> bool:
+    """Give the session another key, in the list as well; False, and nobody logged in, where it has ended meanwhile.
+
+    Django makes the new session whether or not the old one is still there. Of two requests that do so at once the
+    first has the row, and the second is out: else its session would be in no list, and nobody could end it.
+    """
+    with transaction.atomic():
+        row = DeskSession.objects.select_for_update().filter(session_key=request.session.session_key or "").first()
+        if row is not None:
+            request.session.cycle_key()
+            row.session_key = str(request.session.session_key)
+            row.save(update_fields=["session_key"])
+            return True
+    _drop(request)
+    return False
+
+
 def choose_team(request: HttpRequest, team_id: uuid.UUID) -> bool:
-    """Act in another of one's teams from now on in this session; False where one is not in it.
+    """Act in another of one's teams from now on in this session; False where one is not in it, or the session is over.
 
     The session gets a new key, so that sockets of pages that show the other team close within seconds; and a new
     CSRF secret, so that a form of such a page is too old to change anything in this team.
     """
     if not Membership.objects.filter(user_id=request.user.pk or 0, team_id=team_id, is_active=True).exists():
         return False
-    before = request.session.session_key
     request.session[TEAM] = str(team_id)
-    request.session.cycle_key()
+    if not _renew_key(request):
+        return False
     rotate_token(request)
-    DeskSession.objects.filter(session_key=before).update(session_key=request.session.session_key)
     return True
 
 
@@ -274,6 +313,13 @@ def _started(sender: Any, request: HttpRequest, user: User, **kwargs: Any) -> No
         _record("session.started", user, actor=user, facts={"address": columns["address"]})
 
 
+@receiver(authentication_step_completed)
+def _proved(sender: Any, request: HttpRequest, **kwargs: Any) -> None:
+    """Give the session a new key with each proof: whoever has the old one has not proved anything."""
+    if kwargs.get("reauthenticated"):
+        _renew_key(request)
+
+
 @receiver(user_login_failed)
 def _failed(sender: Any, credentials: dict[str, Any], request: HttpRequest | None = None, **kwargs: Any) -> None:
     """Write it down for the person who was meant: allauth takes a name in any case."""
@@ -291,9 +337,18 @@ def _factor_failed(sender: Any, request: HttpRequest, user: User, authenticator:
 
 def note_kept_out(request: HttpRequest, user: User) -> None:
     """Write down that nobody may guess for a while, once in that while and for each address: no flood of rows."""
-    address = address_of(request)
-    if cache.add(f"kept-out:{user.pk}:{address}", True, timeout=GUESSES_WITHIN.total_seconds()):
-        _record("session.kept_out", user, actor=None, facts={"user": user.get_username(), "address": address})
+    if is_first_in_a_while("kept-out", request, user):
+        facts = {"user": user.get_username(), "address": address_of(request)}
+        _record("session.kept_out", user, actor=None, facts=facts)
+
+
+def is_first_in_a_while(what: str, request: HttpRequest, user: User) -> bool:
+    """Say whether nothing of the kind happened within five minutes to a person from an address, and note it.
+
+    Guesses are counted by networks of IPv6 addresses, as one machine has a whole one, and so is this.
+    """
+    key = f"{what}:{user.pk}:{truncate_ip(address_of(request))}"
+    return bool(cache.add(key, True, timeout=GUESSES_WITHIN.total_seconds()))
 
 
 @receiver(user_logged_out)
@@ -302,31 +357,40 @@ def _left(sender: Any, request: HttpRequest, user: User | None, **kwargs: Any) -
         _record("session.left", user, actor=user, facts={"address": address_of(request)})
 
 
-@receiver([authenticator_added, authenticator_removed, authenticator_reset])
-def _second_factor_changed(
-    sender: Any, request: HttpRequest, user: User, authenticator: Authenticator, signal: Any, **kwargs: Any
-) -> None:
-    """Write it down, and end the person's other sessions: they were opened with what was there before."""
-    done = {id(authenticator_added): "added", id(authenticator_removed): "removed"}.get(id(signal), "made anew")
+@sensitive_variables("password")
+def set_password(user: User, password: str) -> None:
+    """Set a person's password, with the entry in the record of each of their teams."""
     with transaction.atomic():
         teams.lock_all_of(user)
-        ended = end_all(user, but=request.session.session_key)
-        facts = {"kind": authenticator.type, "done": done, "sessions_ended": ended}
+        user.set_password(password)
+        user.save(update_fields=["password"])
+        _record("login.password_set", user, actor=user, facts={"user": user.get_username()})
+
+
+def record_factors(request: HttpRequest, changes: Collection[tuple[str, str]]) -> None:
+    """Write down what became of a person's second factors, each a kind and what was done; in the caller's transaction.
+
+    The person's other sessions end: they were opened with what was there before.
+    """
+    user = cast(User, request.user)
+    ended = end_all(user, but=request.session.session_key) if changes else 0
+    for kind, done in changes:
+        facts = {"kind": kind, "done": done, "sessions_ended": ended}
         _record("session.second_factor", user, actor=user, facts=facts)
+        ended = 0
 
 
-@receiver(password_changed)
-def _password_changed(sender: Any, request: HttpRequest, user: User, **kwargs: Any) -> None:
-    _record("login.password_set", user, actor=user, facts={"user": user.get_username()})
+def forget_second_factor(user: User, *, actor: User | None = None) -> int:
+    """Take a person's second factors away, for the operator where no actor is named: who may is asked before this.
 
-
-def forget_second_factor(user: User) -> int:
-    """Take a person's second factors away for the operator; the password is still needed, and all sessions end."""
+    The password is still needed, and all sessions end.
+    """
+    done = "taken away" if actor else "taken away by the operator"
     with transaction.atomic():
         teams.lock_all_of(user)
         gone: int = Authenticator.objects.filter(user=user).delete()[0]
-        facts = {"user": user.get_username(), "done": "taken away by the operator", "sessions_ended": end_all(user)}
-        _record("session.second_factor", user, actor=None, facts=facts)
+        facts = {"user": user.get_username(), "done": done, "sessions_ended": end_all(user)}
+        _record("session.second_factor", user, actor=actor, facts=facts)
     return gone
 
 

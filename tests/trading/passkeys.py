@@ -27,6 +27,15 @@ class Passkey:
 
     def belongs_to(self, user: User) -> Authenticator:
         """Write it into the desk's rows as registered."""
+        row: Authenticator = Authenticator.objects.create(
+            user=user,
+            type=Authenticator.Type.WEBAUTHN,
+            data={"name": "A passkey", "credential": self.registration("AAAA")},
+        )
+        return row
+
+    def registration(self, challenge: str) -> dict[str, Any]:
+        """Return what a browser sends of a new passkey for a challenge."""
         public = ES256.from_cryptography_key(self._key.public_key())  # type: ignore[no-untyped-call]
         data = AuthenticatorData.create(
             _rp_hash(),
@@ -35,14 +44,10 @@ class Passkey:
             credential_data=AttestedCredentialData.create(Aaguid.NONE, self.id, public),
         )
         response = {
-            "clientDataJSON": websafe_encode(_client_data("webauthn.create", "AAAA")),
+            "clientDataJSON": websafe_encode(_client_data("webauthn.create", challenge)),
             "attestationObject": websafe_encode(AttestationObject.create("none", data, {})),
         }
-        credential = self._named() | {"response": response, "clientExtensionResults": {"credProps": {"rk": True}}}
-        row: Authenticator = Authenticator.objects.create(
-            user=user, type=Authenticator.Type.WEBAUTHN, data={"name": "A passkey", "credential": credential}
-        )
-        return row
+        return self._named() | {"response": response, "clientExtensionResults": {"credProps": {"rk": True}}}
 
     def answer(self, challenge: str, *, whose: str = "") -> str:
         """Return what a browser sends for a challenge, with the user handle that the passkey remembers."""

@@ -10,7 +10,7 @@ from django.test import AsyncClient, Client
 
 from tests.trading.test_models import an_order
 from trading import audit, origin
-from trading.models import Account, AuditEntry, Membership, Team
+from trading.models import Account, AuditEntry, DeskSession, Membership, Team
 
 KEY = "k" * 32
 HASHED = "5e318f8cf9cb"  # printf 'kkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkk' | sha256sum
@@ -21,6 +21,7 @@ def cookie(alice: User) -> str:
     """Log alice in, by a session whose key is known."""
     Client().post("/accounts/login/", {"login": "alice", "password": "a long enough password"})
     Session.objects.update(session_key=KEY)
+    DeskSession.objects.update(session_key=KEY)
     return KEY
 
 

@@ -206,9 +206,8 @@ def test_where_nothing_can_be_sealed_no_factor_is_set_up(alice: User, ring: Path
 
 def test_a_page_of_recovery_codes_that_cannot_be_read_says_why(alice: User) -> None:
     TOTP.activate(alice, SECRET)
-    browser, _ = log_in("alice", code_of(SECRET))
-    RecoveryCodes.activate(alice)
-    browser.post("/accounts/reauthenticate/", {"password": PASSWORD})
+    browser, _ = log_in("alice", RecoveryCodes.activate(alice).get_unused_codes()[0])
+    browser.post("/accounts/2fa/reauthenticate/", {"code": code_of(SECRET)})
     assert browser.get("/accounts/2fa/recovery-codes/").status_code == 200
     put_in(alice, "recovery_codes", "5eed" * 20)
 

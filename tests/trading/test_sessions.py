@@ -463,23 +463,6 @@ def test_a_changed_password_ends_every_other_session(alice: User) -> None:
     assert there.get("/x/sandbox/").status_code == 302
 
 
-def test_a_change_of_the_second_factor_is_written_down_and_ends_other_sessions(
-    alice: User, django_capture_on_commit_callbacks: Any
-) -> None:
-    here, there = sign_in("alice"), sign_in("alice")
-    here.post("/accounts/reauthenticate/", {"password": PASSWORD})
-    page = here.get("/accounts/2fa/totp/activate/")
-    secret = page.context["form"].secret
-
-    with django_capture_on_commit_callbacks(execute=True):
-        here.post("/accounts/2fa/totp/activate/", {"code": code_of(secret)})
-
-    facts = list(AuditEntry.objects.filter(action="session.second_factor").values_list("facts", flat=True))
-    assert facts[0] == {"kind": "totp", "done": "added", "sessions_ended": 1}
-    assert there.get("/x/sandbox/").status_code == 302
-    assert here.get("/x/sandbox/").status_code == 200
-
-
 def test_the_operator_takes_a_lost_second_factor_away(alice: User) -> None:
     TOTP.activate(alice, SECRET)
 
