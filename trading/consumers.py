@@ -16,6 +16,7 @@ import uuid
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
+from urllib.parse import parse_qs
 from weakref import WeakKeyDictionary
 
 import msgspec
@@ -34,7 +35,7 @@ from trading.permissions import Permission
 logger = logging.getLogger(__name__)
 
 BEAT_SECONDS = 1.0
-NO_TEAM = 4403
+NO_TEAM = 4403  # or not in the page's
 ASKS_AT_ONCE = 10  # whoever was away asks page by page
 ASKS_PER_SECOND = 2
 _ANY = ("desk", "")  # where the outbox wants a market: nothing of the desk's is left out, its browser is closed instead
@@ -65,7 +66,7 @@ class Seat:
 
 
 class DeskConsumer(LiveSocket):
-    """One page of one team."""
+    """One page of one team; a page names its team and role, and is turned away once they are another's."""
 
     channel_layer_alias = "none"  # not configured on purpose: AsyncConsumer then takes no channel
     seat: Seat | None = None
@@ -75,7 +76,7 @@ class DeskConsumer(LiveSocket):
         assert self.log_in is not None  # noqa: S101  (the base class calls between connect and disconnect)
         user_id, chosen = self.log_in.user_id, (self.scope.get("session") or {}).get(sessions.TEAM)
         membership = await database_sync_to_async(_membership)(user_id, chosen)
-        if membership is None:
+        if membership is None or not _is_of(membership, self.scope["query_string"]):
             await self.close(NO_TEAM)
             return
         self._asks = Allowance(ASKS_AT_ONCE, ASKS_PER_SECOND)
@@ -126,6 +127,16 @@ class DeskConsumer(LiveSocket):
             return
         self.outbox.close()
         self._closing = asyncio.create_task(self.close(TOO_SLOW))
+
+
+def _is_of(membership: Membership, query: bytes) -> bool:
+    """Say whether what a page says of itself, if anything, is the session's team and the person's role there.
+
+    A page stays open when its session goes on in another team, and comes back by itself.
+    """
+    said = parse_qs(query.decode("ascii", "replace"))
+    seat = {"team": str(membership.team_id), "role": membership.role}
+    return all(said.get(name, [own]) == [own] for name, own in seat.items())
 
 
 def _membership(user_id: Any, chosen_team: str | None) -> Membership | None:

@@ -13,7 +13,7 @@ export class Beats {
   #heardAt = -Infinity;
   #lag = new Lag(); // of this connection
   #isOpen = false;
-  #isSignedOut = false;
+  #ended = null; // why nothing more will come
 
   open() {
     this.#isOpen = true;
@@ -22,7 +22,12 @@ export class Beats {
 
   close(code) {
     this.#isOpen = false;
-    this.#isSignedOut = code === SIGNED_OUT;
+    this.#ended ??= code === SIGNED_OUT ? "signed out" : null;
+  }
+
+  end(why) {
+    this.#isOpen = false;
+    this.#ended = why;
   }
 
   // `tickMs` by a clock that nobody sets.
@@ -61,7 +66,7 @@ export class Beats {
 
   // What is wrong between server and page; null where nothing is.
   lost(nowMs) {
-    if (this.#isSignedOut) return { state: "DOWN", why: "signed out" };
+    if (this.#ended !== null) return { state: "DOWN", why: this.#ended };
     if (!this.#isOpen || Math.abs(nowMs - this.#heardAt) > BEAT_LOST_MS) return { state: "DOWN", why: "server lost" };
     if (this.#lag.isBehind) return { state: "STALE", why: "this browser has fallen behind" };
     return null;

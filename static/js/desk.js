@@ -4,6 +4,7 @@
 import { LiveSocket } from "./socket.js";
 
 const ASK_AGAIN_MS = 500;
+const TURNED_AWAY = 4403;
 const BEAT_LOST_MS = 2_500; // the server beats once a second
 
 export class DeskClient {
@@ -18,13 +19,17 @@ export class DeskClient {
   #beatAt = -Infinity;
   #refetches = 0; // of rows, not all of them here yet
 
-  constructor({ url, env, number }) {
+  // onTurnedAway(): the page is of a team, or of a role, in which its person no longer is.
+  constructor({ url, env, number, onTurnedAway = () => {} }) {
     this.#env = env;
     this.#number = number;
     this.#socket = new LiveSocket(url, {
       onOpen: () => this.#opened(),
       onFrames: (frames) => this.#arrived(frames),
-      onDown: () => (this.#beatAt = -Infinity),
+      onDown: (code) => {
+        this.#beatAt = -Infinity;
+        if (code === TURNED_AWAY) onTurnedAway();
+      },
       acks: true,
     });
   }

@@ -90,6 +90,13 @@ export class MarketFeed {
     this.#socket.stop();
   }
 
+  // Stops for good, and says why.
+  end(why) {
+    this.stop();
+    this.#beats.end(why);
+    this.#doubtAll();
+  }
+
   #judge(watched, nowMs) {
     const lost = this.#beats.lost(nowMs);
     if (lost) return lost;
@@ -113,8 +120,12 @@ export class MarketFeed {
   }
 
   #down(code) {
-    this.#isOpen = false;
     this.#beats.close(code);
+    this.#doubtAll();
+  }
+
+  #doubtAll() {
+    this.#isOpen = false;
     for (const watched of this.#books.values()) watched.lose();
     for (const held of this.#tops.values()) held.isLate = true;
   }

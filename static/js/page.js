@@ -17,7 +17,12 @@ const bornAt = Date.now();
 export const env = body.environment;
 export const canTrade = body.canTrade === "yes";
 export const feed = new MarketFeed({ url: body.marketSocket, env });
-export const desk = new DeskClient({ url: body.deskSocket, env, number: Number(body.deskNumber) });
+export const desk = new DeskClient({
+  url: body.deskSocket,
+  env,
+  number: Number(body.deskNumber),
+  onTurnedAway: () => feed.end("this page is of another team or role: load it anew"),
+});
 
 globalThis.kalshiweb = { feed, desk };
 

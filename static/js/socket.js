@@ -8,7 +8,8 @@ const LOOK_MS = 1_000;
 const BROKEN = 1006; // what a browser calls the end of a connection that nobody has closed
 const ACK_MS = 1_000;
 const ACK_BYTES = 128 * 1024;
-const FINAL = new Set([4401, 4403]); // signed out, in no team: trying again changes nothing
+const SIGNED_OUT = 4401;
+const FINAL = new Set([SIGNED_OUT, 4403]); // 4403: in no team, or not in this page's: trying again changes nothing
 
 export class LiveSocket {
   #url;
@@ -26,7 +27,7 @@ export class LiveSocket {
   #isStopped = false;
   #looking;
 
-  // onOpen(), onFrames(array), onDown(code): codes 4401 (signed out) and 4403 (in no team) are final.
+  // onOpen(), onFrames(array), onDown(code): codes 4401 (signed out) and 4403 (not of this page's team) are final.
   // `acks`: whether the server counts what has arrived.
   constructor(url, { onOpen, onFrames, onDown, acks = false }) {
     this.#url = absolute(url);
@@ -118,7 +119,11 @@ export class LiveSocket {
     this.#ackedAt = now;
   }
 
-  #closed(code) {
+  #closed(closedWith) {
+    // A proof gives the session another key, which ends the connections of the one before. Whoever was let in asks once
+    // more, with the new one; somebody who is signed out is told nothing but so.
+    const code = closedWith === SIGNED_OUT && this.#received > 0 ? BROKEN : closedWith;
+    this.#received = 0;
     this.#on.onDown?.(code);
     if (this.#isStopped || FINAL.has(code)) return;
     const wasGood = this.#openedAt && this.#heardAt - this.#openedAt > SETTLED_MS;

@@ -163,6 +163,32 @@ def test_an_owner_invites_gives_a_role_limits_and_removes_in_a_minute_by_what_st
     assert took < MOST_SECONDS
 
 
+def test_another_tab_goes_on_when_somebody_proves_who_they_are(
+    signed_in: Page, guest: Page, running_desk: RunningDesk
+) -> None:
+    desk = running_desk
+    join(guest, invite(signed_in, desk, whom="Gil", role="trader"), "gil")
+    ticker, _ = open_market_with_room(signed_in, desk)
+    dialled: list[str] = []
+    guest.on("websocket", lambda socket: dialled.append(socket.url))
+    guest.goto(f"{desk.url}/x/sandbox/markets/{ticker}/")
+    expect(guest.get_by_test_id("book-state")).to_have_attribute("data-state", "LIVE", timeout=10_000)
+    before = len(dialled)
+
+    other = guest.context.new_page()
+    other.goto(f"{desk.url}/accounts/reauthenticate/")
+    other.get_by_label("Password").fill(PASSWORD)
+    other.get_by_role("button", name=re.compile("confirm", re.I)).click()
+    other.wait_for_url(re.compile(r"/x/sandbox/$"))
+
+    until = time.monotonic() + 10
+    while len(dialled) < before + 2 and time.monotonic() < until:
+        guest.wait_for_timeout(100)
+    assert len(dialled) == before + 2  # both connections of the key before have ended
+    expect(guest.get_by_test_id("book-state")).to_have_attribute("data-state", "LIVE", timeout=6_000)
+    expect(guest.locator("[data-desk-behind]")).to_be_hidden(timeout=6_000)
+
+
 def test_a_passkey_opens_the_desk_without_a_password(signed_in: Page, guest: Page, running_desk: RunningDesk) -> None:
     desk = running_desk
     join(guest, invite(signed_in, desk, whom="Fay", role="viewer"), "fay")

@@ -14,7 +14,9 @@ pytestmark = pytest.mark.browser
 OPEN = """async () => {
   const {DeskClient} = await import("/js/desk.js");
   globalThis.heard = [];
-  globalThis.desk = new DeskClient({url: "/ws/desk/", env: "sandbox", number: 0});
+  globalThis.desk = new DeskClient({
+    url: "/ws/desk/", env: "sandbox", number: 0, onTurnedAway: () => heard.push("turned away"),
+  });
   desk.listen((frame) => heard.push(frame.n));
 }"""
 
@@ -146,3 +148,10 @@ def test_a_page_that_was_too_slow_comes_back_and_asks_on_from_where_it_was(serve
 
     server.wait_for({"op": "after", "n": 3})
     assert len(server.routes) == 2
+
+
+@pytest.mark.parametrize(("code", "told"), [(4403, ["turned away"]), (4401, []), (4008, [])])
+def test_a_page_of_a_team_that_is_no_longer_its_own_is_told_so(server: PlayedDesk, code: int, told: list[str]) -> None:
+    server.routes[-1].close(code=code, reason="")
+
+    assert server.page.evaluate("() => new Promise((done) => setTimeout(() => done(heard), 50))") == told

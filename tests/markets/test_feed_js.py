@@ -264,10 +264,24 @@ def test_hundreds_of_doubted_books_are_asked_for_a_few_at_a_time(static_page: Pa
 def test_a_page_that_is_told_that_nobody_is_logged_in_says_so_and_dials_no_more(timed: PlayedServer) -> None:
     timed.send(timed.beat(), timed.book(40))
 
-    timed.routes[-1].close(code=4401, reason="")
+    timed.said.clear()
+    timed.routes[0].close(code=4401, reason="")
+    timed.page.clock.run_for(1_000)
+    timed.wait_for("watch")
+    timed.routes[1].close(code=4401, reason="")
     timed.page.clock.run_for(60_000)
 
     assert timed.label() == ["DOWN", "signed out"]
+    assert len(timed.routes) == 2
+
+
+def test_a_page_of_another_team_says_so_and_dials_no_more(timed: PlayedServer) -> None:
+    timed.send(timed.beat(), timed.book(40))
+
+    timed.page.evaluate("() => feed.end('this page is of another team or role: load it anew')")
+    timed.page.clock.run_for(60_000)
+
+    assert timed.label() == ["DOWN", "this page is of another team or role: load it anew"]
     assert len(timed.routes) == 1
 
 

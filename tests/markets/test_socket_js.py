@@ -121,6 +121,30 @@ def test_a_page_that_may_not_come_back_does_not_try(end: PlayedEnd, code: int) -
     assert end.seen == ["open", code]
 
 
+def test_a_page_whose_session_has_got_another_key_comes_back_with_it(end: PlayedEnd) -> None:
+    end.say("beat")
+
+    end.routes[0].close(code=4401, reason="")
+    end.page.clock.run_for(1_000)
+    end.wait(lambda: end.seen == ["open", "beat", 1006, "open"])
+    end.say("beat")
+
+    assert end.seen == ["open", "beat", 1006, "open", "beat"]
+
+
+def test_a_page_that_is_signed_out_asks_once_more_and_is_told_so(end: PlayedEnd) -> None:
+    end.say("beat")
+    end.routes[0].close(code=4401, reason="")
+    end.page.clock.run_for(1_000)
+    end.wait(lambda: len(end.routes) == 2)
+
+    end.routes[1].close(code=4401, reason="")
+    end.page.clock.run_for(60_000)
+
+    assert end.seen == ["open", "beat", 1006, "open", 4401]
+    assert len(end.routes) == 2
+
+
 def test_a_socket_that_was_stopped_stays_closed(end: PlayedEnd) -> None:
     end.page.evaluate("() => socket.stop()")
 

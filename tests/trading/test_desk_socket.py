@@ -31,7 +31,7 @@ from trading.models import Account, DeskEvent, Membership, Order, OrderState, Te
 pytestmark = pytest.mark.django_db(transaction=True)
 
 ORIGIN = b"http://localhost:8000"
-Open = Callable[[Any], Any]
+Open = Callable[..., Any]
 
 
 class Browser:
@@ -39,9 +39,9 @@ class Browser:
 
     first: dict[str, Any]  # the beat that greets it
 
-    def __init__(self, cookie: str) -> None:
+    def __init__(self, cookie: str, named: str = "") -> None:
         headers = [(b"origin", ORIGIN), (b"cookie", cookie.encode())]
-        self.socket = WebsocketCommunicator(application, "/ws/desk/", headers=headers)
+        self.socket = WebsocketCommunicator(application, f"/ws/desk/{named}", headers=headers)
 
     async def news(self, count: int = 1) -> list[dict[str, Any]]:
         """Return the next frames that are neither beats nor pulses."""
@@ -81,13 +81,14 @@ async def connect() -> AsyncIterator[Open]:
     """Return a function that opens the socket of a person who is logged in."""
     opened: list[Browser] = []
 
-    async def connect(user: User) -> Browser:
+    async def connect(user: User, named: str = "", *, is_welcome: bool = True) -> Browser:
         client = Client()
         await in_thread(client.force_login)(user)
-        browser = Browser(f"{settings.SESSION_COOKIE_NAME}={client.cookies[settings.SESSION_COOKIE_NAME].value}")
+        cookie = f"{settings.SESSION_COOKIE_NAME}={client.cookies[settings.SESSION_COOKIE_NAME].value}"
+        browser = Browser(cookie, named)
         assert (await browser.socket.connect())[0]
         opened.append(browser)
-        if await in_thread(Membership.objects.filter(user=user).exists)():
+        if is_welcome and await in_thread(Membership.objects.filter(user=user).exists)():
             browser.first = await browser.beat()
         return browser
 
@@ -200,6 +201,27 @@ async def test_who_has_no_team_is_sent_away(connect: Open) -> None:
     browser = await connect(nobody)
 
     assert await browser.closed_with() == consumers.NO_TEAM
+
+
+@pytest.mark.parametrize(
+    ("named", "is_welcome"),
+    [
+        ("", True),
+        ("?team={team}&role=trader", True),
+        ("?team={team}&role=viewer", False),
+        ("?team=00000000-0000-0000-0000-000000000000&role=trader", False),
+        ("?team=%ff&role=trader", False),
+    ],
+)
+async def test_a_page_of_another_team_or_role_is_turned_away(
+    connect: Open, team: Team, bob: User, named: str, is_welcome: bool
+) -> None:
+    browser = await connect(bob, named.format(team=team.pk), is_welcome=is_welcome)
+
+    if is_welcome:
+        assert browser.first["n"] == 0
+    else:
+        assert await browser.closed_with() == consumers.NO_TEAM
 
 
 async def test_who_leaves_the_team_hears_no_more(connect: Open, account: Account, bob: User, vera: User) -> None:
