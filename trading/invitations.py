@@ -122,7 +122,9 @@ def _join(user: User, invitation: Invitation) -> Membership:
     elif membership.left_at is None:
         raise InvitationRefused("Your membership is paused: only the team can let you in again.")
     membership.role, membership.is_active = invitation.role, True
-    membership.left_at = membership.handed_to = None
+    membership.left_at = None
+    if permissions.cancels_own(membership.role):  # else their working orders stay with whoever looks after them
+        membership.handed_to = None
     membership.save()
     facts = {"user": user.get_username(), "role": invitation.role, "invited_by": invitation.invited_by.get_username()}
     audit.record("member.joined", user, team=invitation.team, subject=membership, facts=facts)

@@ -47,6 +47,16 @@ class TeamLimits:
     price_collar: Decimal
 
 
+@dataclass(frozen=True, slots=True)
+class TeamSettings:
+    """A team's name and what its owners have switched on."""
+
+    name: str
+    owners_trade: bool
+    traders_cancel_any: bool
+    viewers_see_positions: bool
+
+
 def own_limits(membership: Membership) -> OwnLimits:
     """Return a member's own limits as they stand."""
     return OwnLimits(membership.max_order_cost, membership.max_working_cost, membership.max_orders_per_minute)
@@ -58,6 +68,11 @@ def team_limits(team: Team, environment: str) -> TeamLimits:
     return TeamLimits(
         row.max_order_cost, row.max_exposure, row.max_position, row.max_orders_per_minute, row.price_collar
     )
+
+
+def team_settings(team: Team) -> TeamSettings:
+    """Return a team's settings as `team` holds them."""
+    return TeamSettings(team.name, **{switch: getattr(team, switch) for switch in SWITCHES})
 
 
 def raises(before: OwnLimits | TeamLimits, after: OwnLimits | TeamLimits) -> bool:
@@ -101,9 +116,10 @@ def set_switches(actor: User, *, team: Team, name: str, switches: Mapping[str, b
     name = " ".join(name.split())
     if not name or len(name) > 80 or not name.isprintable():
         raise LimitRefused("A team's name has 1 to 80 characters.")
-    was = {"name": team.name, **{switch: getattr(team, switch) for switch in SWITCHES}}
+    was = asdict(team_settings(team))
     now: dict[str, Any] = {"name": name, **{switch: bool(switches[switch]) for switch in SWITCHES}}
     with transaction.atomic():
+        teams.locked(team)
         permissions.require(actor, team, Permission.CHANGE_TEAM)
         if not Team.objects.filter(pk=team.pk, **was).update(**now):
             raise LimitRefused("Somebody else changed these settings meanwhile: look at the page again.")

@@ -8,7 +8,7 @@ from typing import Any
 
 from django import forms
 
-from trading.limits import SWITCHES, OwnLimits, TeamLimits
+from trading.limits import SWITCHES, OwnLimits, TeamLimits, TeamSettings, team_settings
 from trading.models import Membership, Team
 
 MOST_MONEY = Decimal("999999999999.99")
@@ -67,9 +67,10 @@ class JoinForm(forms.Form):
 class Seen(forms.Form):
     """A form that knows what the person saw, so that nobody overwrites a change they did not see."""
 
-    seen = forms.CharField(widget=forms.HiddenInput, max_length=300)
+    what = "limits"
+    seen = forms.CharField(widget=forms.HiddenInput, max_length=300, strip=False)
 
-    def __init__(self, *args: Any, before: OwnLimits | TeamLimits, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, before: OwnLimits | TeamLimits | TeamSettings, **kwargs: Any) -> None:
         values = {name: _shown(value) for name, value in asdict(before).items()}
         self.mark = ";".join("-" if value is None else str(value) for value in asdict(before).values())
         super().__init__(*args, **kwargs)
@@ -79,7 +80,7 @@ class Seen(forms.Form):
         """Refuse what was filled in beside other values."""
         seen: str = self.cleaned_data["seen"]
         if seen != self.mark:
-            raise forms.ValidationError("Somebody else changed these limits meanwhile: look at them again.")
+            raise forms.ValidationError(f"Somebody else changed these {self.what} meanwhile: look at them again.")
         return seen
 
 
@@ -128,8 +129,10 @@ class TeamLimitsForm(Seen):
         return TeamLimits(**{**values, "price_collar": values["price_collar"] / 100})
 
 
-class SettingsForm(forms.Form):
+class SettingsForm(Seen):
     """The team's name and what its owners have switched on."""
+
+    what = "settings"
 
     name = forms.CharField(max_length=80, label="Name of the team")
     owners_trade = forms.BooleanField(required=False, label=str(Team._meta.get_field("owners_trade").verbose_name))
@@ -141,12 +144,18 @@ class SettingsForm(forms.Form):
     )
 
     def __init__(self, *args: Any, team: Team, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.initial = {name: getattr(team, name) for name in ("name", *SWITCHES)}
+        super().__init__(*args, before=team_settings(team), **kwargs)
+
+    @property
+    def switches(self) -> dict[str, bool]:
+        """What was filled in, without the name."""
+        return {name: self.cleaned_data[name] for name in SWITCHES}
 
 
-def _shown(value: Decimal | int | None) -> str:
+def _shown(value: Decimal | int | str | None) -> str | bool:
     if value is None:
         return ""
+    if isinstance(value, bool | str):
+        return value
     text = f"{value:f}" if isinstance(value, Decimal) else str(value)
     return text.rstrip("0").rstrip(".") if "." in text else text

@@ -6,6 +6,7 @@ sockets close within seconds, because their right to be open is asked for again 
 
 from __future__ import annotations
 
+import uuid
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -27,17 +28,23 @@ class PeopleRefused(Exception):
     """Something about a person was refused; the text is one sentence for a person."""
 
 
-def change_role(actor: User, *, membership: Membership, role: str) -> None:
-    """Give a member another role. Raises PeopleRefused, Http404 or PermissionDenied."""
+def change_role(actor: User, *, membership: Membership, role: str, handed_to: User | None = None) -> None:
+    """Give a member another role; whose new one cancels nothing hands working orders over. Raises as `remove`."""
     before = membership.role
     with transaction.atomic():
         team = teams.locked(membership.team)
         permissions.require(actor, team, needed(before, role))
         if role not in Role.values:
             raise PeopleRefused("There is no such role.")
-        _change(membership, {"is_active": True, "role": before}, role=role)
+        keeper, orders = None if permissions.cancels_own(role) else handed_to, orders_left(membership, role)
+        _check_successor(membership, keeper, orders)
+        _change(membership, {"is_active": True, "role": before}, role=role, handed_to=keeper)
         _keep_an_owner(team)
-        facts = {"user": membership.user.get_username(), "from": before, "to": role}
+        facts: dict[str, Any] = {"user": membership.user.get_username(), "from": before, "to": role}
+        if not permissions.cancels_own(role):
+            _hand_on(membership, keeper)
+        if keeper is not None:
+            facts |= {"handed_to": keeper.get_username(), "orders": [str(order.pk) for order in orders]}
         audit.record("member.changed", actor, team=team, subject=membership, facts=facts)
 
 
@@ -60,16 +67,43 @@ def resume(actor: User, *, membership: Membership) -> None:
     with transaction.atomic():
         team = teams.locked(membership.team)
         permissions.require(actor, team, needed(membership.role))
-        _change(membership, {"is_active": False, "left_at": None}, is_active=True, handed_to=None)
+        back = {"handed_to": None} if permissions.cancels_own(membership.role) else {}
+        _change(membership, {"is_active": False, "left_at": None}, is_active=True, **back)
         facts = {"user": membership.user.get_username(), "role": membership.role}
         audit.record("member.resumed", actor, team=team, subject=membership, facts=facts)
 
 
+def forget_second_factor(actor: User, *, membership: Membership) -> None:
+    """Take away the second factor of a member who has lost it. Raises PeopleRefused, Http404 or PermissionDenied.
+
+    It guards every team the person is in: whoever takes it away owns the others too.
+    """
+    person = membership.user
+    with transaction.atomic():
+        others = _other_teams_of(membership)
+        teams.lock_all({membership.team_id, *others})
+        membership.refresh_from_db()
+        permissions.require(actor, membership.team, Permission.RESET_FACTOR)
+        permissions.require(actor, membership.team, needed(membership.role))
+        _check_may_forget(actor, membership)
+        owned = Membership.objects.filter(user=actor, team__in=others, role=Role.OWNER, is_active=True)
+        if _other_teams_of(membership) - set(owned.values_list("team_id", flat=True)):
+            raise PeopleRefused(
+                f"{person} is in another team too: only an owner of all their teams, or the operator, may."
+            )
+        sessions.forget_second_factor(person, actor=actor)
+
+
 def working_orders(membership: Membership) -> list[Order]:
     """Return the orders that somebody looks after and whose end is not known."""
-    away = Membership.objects.filter(team=membership.team, is_active=False, handed_to=membership.user)
-    people = [membership.user_id, *away.values_list("user_id", flat=True)]
+    kept = Membership.objects.filter(team=membership.team, handed_to=membership.user)
+    people = [membership.user_id, *kept.values_list("user_id", flat=True)]
     return list(Order.objects.filter(team=membership.team, placed_by_id__in=people).open().order_by("created_at"))
+
+
+def orders_left(membership: Membership, role: str) -> list[Order]:
+    """Return the orders that somebody could look after no longer in another role."""
+    return [] if permissions.cancels_own(role) or role not in Role.values else working_orders(membership)
 
 
 def working_counts(team: Team) -> Counter[int]:
@@ -77,8 +111,8 @@ def working_counts(team: Team) -> Counter[int]:
     orders = Order.objects.filter(team=team, placed_by__isnull=False).open().order_by()
     placed = Counter(dict(orders.values_list("placed_by_id").annotate(Count("pk"))))
     counted = Counter(placed)
-    away = Membership.objects.filter(team=team, is_active=False, handed_to__isnull=False)
-    for person, keeper in away.values_list("user_id", "handed_to_id"):
+    handed = Membership.objects.filter(team=team, handed_to__isnull=False)
+    for person, keeper in handed.values_list("user_id", "handed_to_id"):
         counted[keeper] += placed[person]
     return counted
 
@@ -120,7 +154,7 @@ def _leave(actor: User, membership: Membership, action: str, *, handed_to: User 
         was = {"role": membership.role, "is_active": membership.is_active, "left_at": None}
         _change(membership, was, is_active=False, handed_to=handed_to, **columns)
         _keep_an_owner(team)
-        Membership.objects.filter(team=team, handed_to=membership.user).update(handed_to=handed_to)
+        _hand_on(membership, handed_to)
         ended = _end_ways_in(membership)
         facts = {
             "user": membership.user.get_username(),
@@ -132,9 +166,33 @@ def _leave(actor: User, membership: Membership, action: str, *, handed_to: User 
         audit.record(action, actor, team=team, subject=membership, facts=facts)
 
 
+def _other_teams_of(membership: Membership) -> set[uuid.UUID]:
+    """Return the other teams that somebody is in, or may be let into again."""
+    others = Membership.objects.filter(user=membership.user_id, left_at=None).exclude(team=membership.team_id)
+    return set(others.values_list("team_id", flat=True))
+
+
+def _check_may_forget(actor: User, membership: Membership) -> None:
+    person = membership.user
+    if person.pk == actor.pk:
+        raise PeopleRefused("Somebody else has to do this: your own second factor is changed on your own page.")
+    if not membership.is_active:
+        raise PeopleRefused(f"{person} is not in the team at present: let them in again first.")
+    if person.is_staff:
+        raise PeopleRefused(f"{person} looks after the whole desk: only the operator may do this.")
+    if not sessions.has_second_factor(person):
+        raise PeopleRefused(f"{person} has no second factor.")
+
+
+def _hand_on(membership: Membership, keeper: User | None) -> None:
+    """Give what somebody looked after for others to the next."""
+    Membership.objects.filter(team=membership.team, handed_to=membership.user).update(handed_to=keeper)
+
+
 def _check_successor(membership: Membership, handed_to: User | None, orders: list[Order]) -> None:
     if handed_to is None and orders:
-        raise PeopleRefused(f"Say who looks after the {len(orders)} working orders of {membership.user}.")
+        many = "order" if len(orders) == 1 else "orders"
+        raise PeopleRefused(f"Say who looks after the {len(orders)} working {many} of {membership.user}.")
     if handed_to is not None and handed_to.pk not in {other.user_id for other in successors(membership)}:
         raise PeopleRefused("Orders can be handed only to a member who may cancel orders.")
 

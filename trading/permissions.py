@@ -40,6 +40,7 @@ class Permission(StrEnum):
     LEND_FEED = "lend_feed"
     CHANGE_MEMBERS = "change_members"
     CHANGE_ADMINS = "change_admins"
+    RESET_FACTOR = "reset_factor"
     CHANGE_LIMITS = "change_limits"
     CHANGE_TEAM = "change_team"
     SEE_POSITIONS = "see_positions"
@@ -99,6 +100,11 @@ def other_teams(membership: Membership | None) -> list[Team]:
     return list(theirs.exclude(pk=membership.team_id).order_by("name"))
 
 
+def cancels_own(role: str) -> bool:
+    """Say whether somebody of a role may cancel their own orders, and so look after them."""
+    return Permission.CANCEL_OWN_ORDER in ALLOWS.get(role, frozenset())
+
+
 def needed(*roles: str) -> Permission:
     """Return the permission that it takes to give or take these roles."""
     return Permission.CHANGE_ADMINS if HIGH & set(roles) else Permission.CHANGE_MEMBERS
@@ -133,9 +139,9 @@ def cancelable_by(membership: Membership | None, orders: Iterable[Order]) -> set
 
 
 def _handed_to(membership: Membership) -> set[int]:
-    """Return the people who are away and have handed their orders to this one."""
-    away = Membership.objects.filter(team_id=membership.team_id, handed_to_id=membership.user_id, is_active=False)
-    return set(away.values_list("user_id", flat=True))
+    """Return the people who have handed their orders to this one: who are away, or cancel nothing in their new role."""
+    handed = Membership.objects.filter(team_id=membership.team_id, handed_to_id=membership.user_id)
+    return set(handed.values_list("user_id", flat=True))
 
 
 def require(user: AbstractBaseUser | AnonymousUser, team: Team, permission: Permission) -> Membership:

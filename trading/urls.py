@@ -54,6 +54,7 @@ urlpatterns = [
     path("x/<str:environment>/team/members/<int:pk>/role/", people.member_role, name="member_role"),
     path("x/<str:environment>/team/members/<int:pk>/leave/", people.member_leave, name="member_leave"),
     path("x/<str:environment>/team/members/<int:pk>/resume/", people.member_resume, name="member_resume"),
+    path("x/<str:environment>/team/members/<int:pk>/second-factor/", people.member_factor, name="member_factor"),
     path("x/<str:environment>/team/invitations/", invitations.invitation_make, name="invitation_make"),
     path(
         "x/<str:environment>/team/invitations/<uuid:pk>/withdraw/",

@@ -127,6 +127,13 @@ trading:member_leave           POST   none      404   404    404    404     404 
 trading:member_resume          POST   own       302   302    403    403     403      404  login     403  login  403
 trading:member_resume          POST   other     404   404    404    404     404      302  login     403  login  403
 trading:member_resume          GET    own       405   405    405    405     405      405    405     405    405  405
+trading:member_factor          GET    own       200   200    403    403     403      404  login     403  login  403
+trading:member_factor          GET    admin     200   403    403    403     403      404  login     403  login  403
+trading:member_factor          GET    other     404   404    404    404     404      200  login     403  login  403
+trading:member_factor          POST   own       302   302    403    403     403      404  login     403  login  403
+trading:member_factor          POST   admin     302   403    403    403     403      404  login     403  login  403
+trading:member_factor          POST   other     404   404    404    404     404      302  login     403  login  403
+trading:member_factor          POST   none      404   404    404    404     404      404  login     403  login  403
 trading:invitation_make        POST   -         200   200    403    403     403      200  login     403  login  403
 trading:invitation_make        POST   high      200   403    403    403     403      200  login     403  login  403
 trading:invitation_make        GET    -         405   405    405    405     405      405    405     405    405  405
@@ -283,6 +290,8 @@ trading:member_role            POST   404
 trading:member_leave           GET    404
 trading:member_leave           POST   404
 trading:member_resume          POST   404
+trading:member_factor          GET    404
+trading:member_factor          POST   404
 trading:invitation_withdraw    POST   404
 trading:own_limits             POST   404
 trading:session_end            POST   404

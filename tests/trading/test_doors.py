@@ -15,6 +15,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from allauth.mfa.models import Authenticator
 from django.contrib.auth.models import User
 from django.db import DatabaseError, connection, transaction
 from pytest_django.fixtures import Settings
@@ -55,6 +56,7 @@ class Scene:
         self.invitation = Invitation.objects.get()
         self.stranger = User.objects.create_user("stranger")
         columns = {"started_at": team.created_at, "seen_at": team.created_at}
+        Authenticator.objects.create(user=bob, type=Authenticator.Type.TOTP, data={})
         self.session = DeskSession.objects.create(session_key="k" * 32, user=bob, **columns)
 
 
@@ -68,7 +70,10 @@ CHANGES: dict[str, Call] = {
     "trading.keys.pause": lambda s: keys.pause(s.alice, key=s.key),
     "trading.keys.lend_feed": lambda s: keys.lend_feed(s.alice, key=s.key),
     "trading.keys.take_back": lambda s: keys.take_back(s.alice, key=s.key),
-    "trading.people.change_role": lambda s: people.change_role(s.alice, membership=s.bobs, role="viewer"),
+    "trading.people.change_role": lambda s: people.change_role(
+        s.alice, membership=s.bobs, role="viewer", handed_to=s.alice
+    ),
+    "trading.people.forget_second_factor": lambda s: people.forget_second_factor(s.alice, membership=s.bobs),
     "trading.people.pause": lambda s: people.pause(s.alice, membership=s.bobs, handed_to=s.alice),
     "trading.people.remove": lambda s: people.remove(s.alice, membership=s.bobs, handed_to=s.alice),
     "trading.people.resume": lambda s: people.resume(s.alice, membership=s.paused),
@@ -92,6 +97,7 @@ CHANGES: dict[str, Call] = {
         s.alice, team=s.team, name="Ours", switches=dict.fromkeys(limits.SWITCHES, True)
     ),
     "trading.sessions.end": lambda s: sessions.end(s.alice, session=s.session, team=s.team),
+    "trading.sessions.forget_second_factor": lambda s: sessions.forget_second_factor(s.bob, actor=s.alice),
     "trading.evidence.of_order": lambda s: evidence.of_order(s.alice, order=s.order),
     "trading.evidence.of_day": lambda s: evidence.of_day(s.alice, team=s.team, day=s.invitation.created_at.date()),
 }

@@ -6,6 +6,7 @@ import threading
 from decimal import Decimal
 
 import pytest
+from allauth.mfa.models import Authenticator
 from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
 from django.core.exceptions import PermissionDenied
@@ -13,11 +14,12 @@ from django.db import connection
 from django.http import Http404
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from tests.trading.conftest import a_ticket, member
 from tests.trading.exchange import ScriptedExchange
 from tests.trading.test_models import an_order
-from tests.trading.test_pages_doors import as_
+from tests.trading.test_pages_doors import as_, just_logged_in
 from trading import invitations, limits, orders, people, permissions
 from trading.limits import LimitRefused, OwnLimits
 from trading.models import Account, AuditEntry, Invitation, Membership, Order, RiskLimit, Team
@@ -191,6 +193,97 @@ def test_what_was_handed_over_goes_on_with_its_keeper(team: Team, account: Accou
     assert permissions.may_cancel(of(dora), order)
 
 
+@pytest.mark.parametrize("role", ["viewer", "auditor"])
+def test_whose_new_role_cancels_nothing_hands_their_working_orders_over(
+    team: Team, account: Account, alice: User, bob: User, role: str
+) -> None:
+    carl = member("carl", team, Membership.Role.TRADER)
+    Team.objects.filter(pk=team.pk).update(traders_cancel_any=False)
+    order = an_order(account, placed_by=bob)
+
+    with pytest.raises(PeopleRefused, match="Say who looks after the 1 working order of bob"):
+        people.change_role(alice, membership=of(bob), role=role)
+    with pytest.raises(PeopleRefused, match="may cancel"):
+        people.change_role(alice, membership=of(bob), role=role, handed_to=bob)
+    assert (of(bob).role, of(bob).handed_to) == ("trader", None)
+    people.change_role(alice, membership=of(bob), role=role, handed_to=carl)
+
+    assert permissions.may_cancel(of(carl), order)
+    assert [found.pk for found in people.working_orders(of(carl))] == [order.pk]
+    assert people.working_counts(team)[carl.pk] == 1
+    facts = {"user": "bob", "from": "trader", "to": role, "handed_to": "carl", "orders": [str(order.pk)]}
+    assert AuditEntry.objects.get(action="member.changed").facts == facts
+
+
+def test_whose_new_role_cancels_has_their_orders_back(team: Team, account: Account, alice: User, bob: User) -> None:
+    Team.objects.filter(pk=team.pk).update(traders_cancel_any=False)
+    carl = member("carl", team, Membership.Role.TRADER)
+    order = an_order(account, placed_by=bob)
+    people.change_role(alice, membership=of(bob), role="viewer", handed_to=carl)
+
+    people.change_role(alice, membership=of(bob), role="trader")
+
+    assert permissions.may_cancel(of(bob), order)
+    assert not permissions.may_cancel(of(carl), order)
+
+
+def test_the_keeper_of_a_removed_persons_orders_hands_them_on_with_their_role(
+    team: Team, account: Account, alice: User, bob: User
+) -> None:
+    Team.objects.filter(pk=team.pk).update(traders_cancel_any=False)
+    carl = member("carl", team, Membership.Role.TRADER)
+    dora = member("dora", team, Membership.Role.TRADER)
+    order = an_order(account, placed_by=bob)
+    people.remove(alice, membership=of(bob), handed_to=carl)
+
+    with pytest.raises(PeopleRefused, match="1 working order"):
+        people.change_role(alice, membership=of(carl), role="viewer")
+    people.change_role(alice, membership=of(carl), role="viewer", handed_to=dora)
+
+    assert of(bob).handed_to == dora
+    assert permissions.may_cancel(of(dora), order)
+
+
+@pytest.mark.parametrize(("role", "keeper"), [("viewer", "carl"), ("trader", None)])
+def test_who_comes_back_in_a_role_that_cancels_nothing_leaves_their_orders_with_whoever_has_them(
+    team: Team, account: Account, alice: User, bob: User, role: str, keeper: str | None
+) -> None:
+    carl = member("carl", team, Membership.Role.TRADER)
+    an_order(account, placed_by=bob)
+    people.remove(alice, membership=of(bob), handed_to=carl)
+
+    invitations.accept(bob, token=invitations.invite(alice, team=team, role=role, for_whom="Bob"))
+
+    assert (of(bob).is_active, of(bob).role) == (True, role)
+    assert getattr(of(bob).handed_to, "username", None) == keeper
+
+
+def test_a_role_that_still_cancels_asks_for_nobody(account: Account, alice: User, bob: User) -> None:
+    an_order(account, placed_by=bob)
+
+    people.change_role(alice, membership=of(bob), role="admin")
+
+    assert (of(bob).role, of(bob).handed_to) == ("admin", None)
+
+
+def test_the_page_asks_who_looks_after_the_orders_before_it_takes_the_role(
+    team: Team, account: Account, alice: User, bob: User, vera: User
+) -> None:
+    an_order(account, placed_by=bob)
+    browser, role = just_logged_in(alice), f"/x/sandbox/team/members/{of(bob).pk}/role/"
+
+    asked = browser.post(role, {"role": "viewer"})
+    assert (asked.status_code, of(bob).role) == (422, "trader")
+    page = asked.content.decode()
+    assert "Who looks after it?" in page
+    assert '<option value="alice">' in page
+    assert '<option value="vera">' not in page
+    browser.post(role, {"role": "viewer", "handed_to": "alice"})
+
+    assert (of(bob).role, of(bob).handed_to) == ("viewer", alice)
+    assert "orders with alice" in browser.get("/x/sandbox/team/").content.decode()
+
+
 def test_orders_go_to_nobody_who_could_not_cancel_them(account: Account, alice: User, bob: User, vera: User) -> None:
     an_order(account, placed_by=bob)
 
@@ -266,6 +359,155 @@ def test_an_order_queued_before_the_removal_is_not_sent(
     order = orders.submit(bob, team=membership.team, environment="sandbox", ticket=a_ticket(), idempotency_key="k")
 
     assert (order.state, order.reason_code, ready.sent) == ("lapsed", "PERMISSION_LOST", [])
+
+
+def test_a_paused_viewer_comes_back_without_the_orders_that_others_look_after(
+    team: Team, account: Account, alice: User, bob: User
+) -> None:
+    Team.objects.filter(pk=team.pk).update(traders_cancel_any=False)
+    carl = member("carl", team, Membership.Role.TRADER)
+    order = an_order(account, placed_by=bob)
+    people.change_role(alice, membership=of(bob), role="viewer", handed_to=carl)
+    people.pause(alice, membership=of(bob), handed_to=carl)
+
+    people.resume(alice, membership=of(bob))
+
+    assert permissions.may_cancel(of(carl), order)
+
+
+# --- a lost second factor ------------------------------------------------------------------------------------------
+
+
+def with_factor(user: User) -> User:
+    """Have somebody prove a second factor when they log in."""
+    Authenticator.objects.create(user=user, type=Authenticator.Type.TOTP, data={})
+    return user
+
+
+def has_factor(user: User) -> bool:
+    return bool(Authenticator.objects.filter(user=user).exists())
+
+
+def test_an_owner_takes_a_lost_second_factor_away_and_the_record_names_both(alice: User, bob: User) -> None:
+    there = just_logged_in(with_factor(bob))
+    there.force_login(bob)
+
+    people.forget_second_factor(alice, membership=of(bob))
+
+    assert not has_factor(bob)
+    assert there.get("/x/sandbox/").status_code == 302
+    entry = AuditEntry.objects.get(action="session.second_factor")
+    assert (entry.actor_name, entry.facts["user"], entry.facts["done"]) == ("alice", "bob", "taken away")
+    assert entry.facts["sessions_ended"] == 1
+
+
+@pytest.mark.parametrize("who", ["alice", "other"])
+def test_an_admin_takes_no_factor_of_owners_and_admins_away(
+    team: Team, alice: User, bob: User, ada: User, who: str
+) -> None:
+    member("other", team, Membership.Role.ADMIN)
+    high = with_factor(User.objects.get(username=who))
+
+    with pytest.raises(PermissionDenied):
+        people.forget_second_factor(ada, membership=of(high))
+    people.forget_second_factor(ada, membership=of(with_factor(bob)))
+
+    assert (has_factor(high), has_factor(bob)) == (True, False)
+
+
+@pytest.mark.parametrize("who", ["bob", "vera", "mallory"])
+def test_nobody_else_takes_a_factor_away(
+    team: Team, alice: User, bob: User, vera: User, mallory: User, who: str
+) -> None:
+    dora = with_factor(member("dora", team, Membership.Role.TRADER))
+
+    with pytest.raises((PermissionDenied, Http404)):
+        people.forget_second_factor(User.objects.get(username=who), membership=of(dora))
+
+    assert has_factor(dora)
+
+
+def test_nobody_takes_their_own_factor_away_without_it(team: Team, alice: User) -> None:
+    with pytest.raises(PeopleRefused, match="Somebody else"):
+        people.forget_second_factor(alice, membership=of(with_factor(alice)))
+
+    assert has_factor(alice)
+
+
+@pytest.mark.parametrize("paused", [False, True])
+def test_a_factor_that_another_team_relies_on_too_is_taken_away_by_whoever_owns_both(
+    team: Team, other_team: Team, alice: User, bob: User, mallory: User, paused: bool
+) -> None:
+    theirs = Membership.objects.create(team=other_team, user=with_factor(bob), role="trader", is_active=not paused)
+    ours = Membership.objects.get(team=team, user=bob)
+    admin_there = Membership.objects.create(team=other_team, user=alice, role="admin")
+
+    with pytest.raises(PeopleRefused, match="another team") as refused:
+        people.forget_second_factor(alice, membership=ours)
+    assert "South" not in str(refused.value)
+    assert has_factor(bob)
+    admin_there.role = "owner"
+    admin_there.save()
+    people.forget_second_factor(alice, membership=ours)
+
+    assert not has_factor(bob)
+    told = set(AuditEntry.objects.filter(action="session.second_factor").values_list("team", flat=True))
+    assert told == ({team.pk} if paused else {team.pk, theirs.team_id})
+
+
+def test_a_team_that_somebody_has_left_has_no_say_in_their_factor(
+    team: Team, other_team: Team, alice: User, bob: User, mallory: User
+) -> None:
+    Membership.objects.create(
+        team=other_team, user=with_factor(bob), role="trader", is_active=False, left_at=timezone.now()
+    )
+
+    people.forget_second_factor(alice, membership=Membership.objects.get(team=team, user=bob))
+
+    assert not has_factor(bob)
+
+
+def test_staff_of_the_whole_desk_keep_their_factor(alice: User, bob: User) -> None:
+    User.objects.filter(pk=with_factor(bob).pk).update(is_staff=True)
+
+    with pytest.raises(PeopleRefused, match="operator"):
+        people.forget_second_factor(alice, membership=of(bob))
+
+    assert has_factor(bob)
+
+
+def test_where_there_is_no_factor_or_no_member_nothing_is_taken_away(alice: User, bob: User, vera: User) -> None:
+    with pytest.raises(PeopleRefused, match="no second factor"):
+        people.forget_second_factor(alice, membership=of(bob))
+    people.pause(alice, membership=of(with_factor(vera)), handed_to=None)
+    with pytest.raises(PeopleRefused, match="not in the team"):
+        people.forget_second_factor(alice, membership=of(vera))
+
+    assert has_factor(vera)
+    assert not AuditEntry.objects.filter(action="session.second_factor").exists()
+
+
+def test_the_page_asks_before_it_takes_a_factor_away(alice: User, bob: User) -> None:
+    with_factor(bob)
+    browser, page = just_logged_in(alice), f"/x/sandbox/team/members/{of(bob).pk}/second-factor/"
+    assert page in browser.get("/x/sandbox/team/").content.decode()
+
+    assert "bob" in browser.get(page).content.decode()
+    assert has_factor(bob)
+    answer = browser.post(page, follow=True)
+
+    assert "second factor of bob is taken away" in answer.content.decode()
+    assert not has_factor(bob)
+    assert page not in browser.get("/x/sandbox/team/").content.decode()
+
+
+def test_taking_a_factor_away_wants_a_fresh_proof(alice: User, bob: User) -> None:
+    page = f"/x/sandbox/team/members/{of(with_factor(bob)).pk}/second-factor/"
+
+    answer = as_(alice).post(page)
+
+    assert answer.headers["Location"].startswith("/accounts/reauthenticate/")
+    assert has_factor(bob)
 
 
 # --- own limits --------------------------------------------------------------------------------------------------
@@ -403,6 +645,40 @@ def test_only_an_owner_changes_the_teams_settings(team: Team, alice: User, ada: 
 
     assert Team.objects.get().name == "Ours"
     assert AuditEntry.objects.get(action="team.changed").facts == {"name": {"from": "North desk", "to": "Ours"}}
+
+
+def test_settings_filled_in_beside_older_ones_overwrite_nothing(team: Team, alice: User) -> None:
+    browser = just_logged_in(alice)
+    seen = browser.get("/x/sandbox/team/").context["settings_form"]["seen"].value()
+    switch(alice, team, traders_cancel_any=False)
+    older = {"name": "Ours", "owners_trade": "on", "traders_cancel_any": "on", "viewers_see_positions": "on"}
+
+    refused = browser.post("/x/sandbox/team/settings/", {**older, "seen": seen})
+    assert refused.status_code == 422
+    assert "Somebody else changed these settings meanwhile" in refused.content.decode()
+    assert not Team.objects.get().traders_cancel_any
+
+    seen = browser.get("/x/sandbox/team/").context["settings_form"]["seen"].value()
+    browser.post("/x/sandbox/team/settings/", {"name": "Ours", "owners_trade": "on", "seen": seen})
+    after = Team.objects.get()
+    assert (after.name, after.traders_cancel_any, after.viewers_see_positions) == ("Ours", False, False)
+
+
+def test_settings_that_nobody_has_seen_are_not_changed(team: Team, alice: User) -> None:
+    answer = just_logged_in(alice).post("/x/sandbox/team/settings/", {"name": "Ours"})
+
+    assert (answer.status_code, Team.objects.get().name) == (422, "North desk")
+
+
+def test_what_is_switched_off_is_shown_so(team: Team, alice: User) -> None:
+    switch(alice, team, traders_cancel_any=False)
+
+    form = as_(alice).get("/x/sandbox/team/").context["settings_form"]
+
+    assert [name for name in limits.SWITCHES if "checked" in str(form[name])] == [
+        "owners_trade",
+        "viewers_see_positions",
+    ]
 
 
 def test_who_has_left_is_not_invited_by_an_old_link(team: Team, alice: User, bob: User) -> None:

@@ -32,6 +32,7 @@ MATRIX = {
     "lend_feed": "owner",
     "change_members": "owner admin",
     "change_admins": "owner",
+    "reset_factor": "owner admin",
     "change_limits": "owner admin",
     "change_team": "owner",
     "see_positions": "owner admin trader viewer auditor",

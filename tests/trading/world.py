@@ -17,6 +17,7 @@ from django.utils import timezone
 from tests.trading.conftest import ENV, TICKER
 from tests.trading.exchange import ScriptedExchange
 from tests.trading.matrix import Row
+from tests.trading.passkeys import Passkey
 from trading.models import Account, ApiKey, DeskSession, Invitation, Membership, Order, Team
 
 FAR_AWAY = "203.0.113.9"
@@ -50,13 +51,41 @@ class World:
         return self.other if case == "other" else self.own
 
     def ask(self, who: str, row: Row) -> HttpResponse:
-        client = Client(REMOTE_ADDR=FAR_AWAY, raise_request_exception=False)
-        if who in self.sessions:
-            client.cookies[settings.SESSION_COOKIE_NAME] = self.sessions[who]
+        client = self.proved or self.browser(who)
         path = self.path(row)
         if row.method == "GET":
             return client.get(path)  # type: ignore[return-value]
         return client.post(path, self.body(row, who), headers={"Accept": self.accepts(row)})  # type: ignore[return-value]
+
+    def browser(self, who: str) -> Client:
+        client = Client(REMOTE_ADDR=FAR_AWAY, raise_request_exception=False)
+        if who in self.sessions:
+            client.cookies[settings.SESSION_COOKIE_NAME] = self.sessions[who]
+        return client
+
+    def prepare(self, who: str, row: Row) -> bool:
+        """Give what a row asks for and the world has not got; say whether that changed the database."""
+        self.proved = None
+        if row.route not in PASSKEYS or row.case == "-":
+            return False
+        passkey = Passkey()
+        self.passkeys = {"other": Passkey(b"a colleague's").belongs_to(self.people["colleague"]).pk}
+        if who in self.people:
+            self.passkeys["own"] = passkey.belongs_to(self.people[who]).pk
+            self.proved = self._proved(who, passkey)
+        return True
+
+    def _proved(self, who: str, passkey: Passkey) -> Client:
+        """Return the browser of somebody who proved with a passkey who they are; who is not let in cannot."""
+        client, address = self.browser(who), reverse("mfa_reauthenticate_webauthn")
+        page = client.get(address)
+        if page.status_code == 200:
+            asked = page.context["js_data"]["request_options"]["publicKey"]["challenge"]
+            client.post(address, {"credential": passkey.answer(asked)})
+        return client
+
+    passkeys: dict[str, int] = field(default_factory=dict)
+    proved: Client | None = None
 
     def accepts(self, row: Row) -> str:
         return "application/json" if row.route.startswith("trading:order_") else "text/html"
@@ -68,6 +97,8 @@ class World:
         return reverse(row.route, kwargs=arguments)
 
     def arguments(self, row: Row) -> dict[str, Any]:
+        if row.route in PASSKEYS:
+            return {"pk": self.passkeys.get(row.case, 999_999)}
         name, side = row.route.partition(":")[2], self.side(row.case)
         if not row.route.startswith(("trading:", "markets:")) or name in {"about", "first_password"}:
             return {}
@@ -113,6 +144,9 @@ class World:
     asking: str = ""
 
     def body(self, row: Row, who: str) -> dict[str, Any]:
+        if row.route.endswith("_changelist"):
+            model = row.route.removeprefix("admin:").removesuffix("_changelist")
+            return {"action": "delete_selected", "_selected_action": [self.admin_objects[model]], "post": "yes"}
         make = BODIES.get(row.route)
         return make(self, row, who) if make else {}
 
@@ -145,9 +179,8 @@ TICKERS = {
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "account_confirm_email": {"key": "abc"},
     "account_reset_password_from_key": {"uidb36": "1", "key": "abc-def"},
-    "mfa_remove_webauthn": {"pk": 1},
-    "mfa_edit_webauthn": {"pk": 1},
 }
+PASSKEYS = {"mfa_remove_webauthn", "mfa_edit_webauthn"}
 
 
 def _ticket(world: World, row: Row, who: str) -> dict[str, Any]:
@@ -156,7 +189,8 @@ def _ticket(world: World, row: Row, who: str) -> dict[str, Any]:
 
 
 def _role(world: World, row: Row, who: str) -> dict[str, Any]:
-    return {"role": "owner" if row.case == "high" else "viewer"}
+    handed_to = "stranger" if row.case == "other" else "owner"
+    return {"role": "owner" if row.case == "high" else "viewer", "handed_to": handed_to}
 
 
 def _leave(world: World, row: Row, who: str) -> dict[str, Any]:
@@ -191,7 +225,8 @@ def _evidence(world: World, row: Row, who: str) -> dict[str, Any]:
 
 
 def _settings(world: World, row: Row, who: str) -> dict[str, Any]:
-    return {"name": "Renamed", "owners_trade": "on"}
+    team = world.other.team if who == "stranger" else world.own.team
+    return {"name": "Renamed", "owners_trade": "on", "seen": f"{team.name};True;True;True"}
 
 
 def _choose(world: World, row: Row, who: str) -> dict[str, Any]:
@@ -216,4 +251,5 @@ BODIES: dict[str, Callable[[World, Row, str], dict[str, Any]]] = {
     "trading:join": _join,
     "trading:key_add": lambda world, row, who: {"name": "no key at all"},
     "admin:auth_user_change": lambda world, row, who: {"is_active": "on"},
+    "mfa_edit_webauthn": lambda world, row, who: {"name": "Renamed"},
 }

@@ -49,9 +49,9 @@ def team_settings(request: DeskRequest) -> HttpResponse:
     form = SettingsForm(request.POST, team=request.team)
     if not form.is_valid():
         return render(request, "trading/team.html", {**team_context(request), "settings_form": form}, status=422)
-    values = dict(form.cleaned_data)
+    name, switches = form.cleaned_data["name"], form.switches
     try:
-        limits.set_switches(request.user, team=request.team, name=values.pop("name"), switches=values)
+        limits.set_switches(request.user, team=request.team, name=name, switches=switches)
     except LimitRefused as exc:
         messages.error(request, str(exc))
     else:
@@ -75,15 +75,19 @@ def team_choose(request: DeskRequest) -> HttpResponse:
 @require_POST
 @desk_page
 def member_role(request: DeskRequest, pk: int) -> HttpResponse:
-    """Give a member another role."""
+    """Give a member another role; where it cancels nothing, ask first who looks after their working orders."""
     member = permissions.get_member(request.user, pk, Permission.CHANGE_MEMBERS)
     role = request.POST.get("role", "")
     permissions.require(request.user, member.team, permissions.needed(member.role, role))
     if proof := _missing_proof(request):
         return proof
+    keeper = _successor(member, request.POST.get("handed_to", ""))
+    if keeper is None and (orders := people.orders_left(member, role)):
+        context = {"member": member, "role": role, "orders": orders, "successors": people.successors(member)}
+        return render(request, "trading/member_role.html", context, status=422)
     return _do(
         request,
-        lambda: people.change_role(request.user, membership=member, role=role),
+        lambda: people.change_role(request.user, membership=member, role=role, handed_to=keeper),
         f"{member.user} is {role} now.",
     )
 
@@ -123,6 +127,23 @@ def member_leave(request: DeskRequest, pk: int) -> HttpResponse:
         "is_self": member.user_id == request.user.pk,
     }
     return render(request, "trading/member_leave.html", context)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@desk_page
+def member_factor(request: DeskRequest, pk: int) -> HttpResponse:
+    """Ask once more, then take a member's lost second factor away."""
+    member = permissions.get_member(request.user, pk, Permission.RESET_FACTOR)
+    permissions.require(request.user, member.team, permissions.needed(member.role))
+    if proof := sessions.missing_proof(request, back_to=request.path):
+        return proof
+    if request.method == "POST":
+        return _do(
+            request,
+            lambda: people.forget_second_factor(request.user, membership=member),
+            f"The second factor of {member.user} is taken away, and their sessions have ended.",
+        )
+    return render(request, "trading/member_factor.html", {"member": member})
 
 
 def team_context(request: DeskRequest) -> dict[str, Any]:
