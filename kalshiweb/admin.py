@@ -18,7 +18,7 @@ from django.db.models import Model
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 
-from trading import people, sessions
+from trading import people, sessions, teams
 from trading.people import PeopleRefused
 
 if TYPE_CHECKING:
@@ -45,8 +45,15 @@ def log_in(request: HttpRequest, extra_context: dict[str, Any] | None = None) ->
     return redirect("admin:index" if admin.site.has_permission(request) else "mfa_index")
 
 
+def change_password(request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+    """Send staff to their own page: the admin's form limits no guesses at the old password and records no change."""
+    return redirect("account_change_password")
+
+
 admin.site.has_permission = has_permission  # type: ignore[method-assign]
 admin.site.login = log_in  # type: ignore[method-assign]
+admin.site.password_change = change_password  # type: ignore[method-assign,assignment]
+admin.site.password_change_done = change_password  # type: ignore[method-assign,assignment]
 
 
 class PersonForm(forms.ModelForm):  # type: ignore[type-arg]  # only the stubs know it as a generic
@@ -57,8 +64,13 @@ class PersonForm(forms.ModelForm):  # type: ignore[type-arg]  # only the stubs k
         fields: ClassVar = ["is_active"]
 
     def clean_is_active(self) -> bool:
-        """Refuse to lock out the only owner of a team."""
+        """Refuse to lock out the only owner of a team.
+
+        The person's teams stay locked until the admin's transaction ends with what was decided here, so that no other
+        owner goes meanwhile.
+        """
         is_active: bool = self.cleaned_data["is_active"]
+        teams.lock_all_of(self.instance, with_former=True)
         if not is_active:
             try:
                 people.check_not_last_owner(self.instance)

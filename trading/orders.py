@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
-from django.db import transaction
+from django.db import DatabaseError, transaction
 from django.utils import timezone
 from redis.exceptions import RedisError
 
@@ -25,7 +25,7 @@ from markets.kalshi.messages import CreateOrder, OrderBookBody
 from markets.kalshi.rest import RestClient, walk
 from markets.models import Market
 from markets.tops import Top
-from trading import audit, clients, permissions, risk
+from trading import audit, clients, permissions, risk, teams
 from trading.models import SEND_WITHIN, Account, ApiKey, Order, OrderState, Team, Word
 from trading.permissions import Permission
 from trading.risk import BadTicket, Refusal, Ticket
@@ -224,15 +224,30 @@ def _compare_clocks(client: RestClient) -> None:
 
 def _leave(order: Order) -> None:
     """Write `sending`, or raise: the last look before the signature, with which the order can be accepted."""
-    membership = permissions.membership_in(_actor(order), order.team)
-    if not permissions.may(membership, Permission.PLACE_ORDER):
+    try:
+        with transaction.atomic():
+            _look_once_more(order)
+            if _is_late(order.created_at) or not order.advance(OrderState.SENDING, sent_at=timezone.now()):
+                raise _Stays("TOO_LATE", "It took too long to send: nothing was sent.")
+    except DatabaseError:
+        order.state = OrderState.QUEUED  # as far as we know: what could not be kept does not stand
+        raise
+    if order.sent_at is None or _is_late(order.sent_at):  # writing it down took too long; `sending` stands
+        raise _Stays("TOO_LATE", "It took too long to send: nothing was sent.")
+
+
+def _look_once_more(order: Order) -> None:
+    """Raise where the person may no longer trade, under the team's lock until `sending` is written.
+
+    Whoever takes the right away or halts the team holds that lock too: they are done before the look or begin after it.
+    The order's row comes first, as in every transaction that changes an order.
+    """
+    Order.objects.select_for_update(no_key=True).only("pk").get(pk=order.pk)
+    team = teams.locked(order.team)
+    if not permissions.may(permissions.membership_in(_actor(order), team), Permission.PLACE_ORDER):
         raise _Stays("PERMISSION_LOST", "The person may no longer trade: nothing was sent.")
     if risk.is_halted(order):
         raise _Stays("TRADING_HALTED", "Trading was halted before it left: nothing was sent.")
-    if _is_late(order.created_at) or not order.advance(OrderState.SENDING, sent_at=timezone.now()):
-        raise _Stays("TOO_LATE", "It took too long to send: nothing was sent.")
-    if order.sent_at is None or _is_late(order.sent_at):  # writing it down took too long; `sending` stands
-        raise _Stays("TOO_LATE", "It took too long to send: nothing was sent.")
 
 
 def _is_late(since: datetime) -> bool:

@@ -95,3 +95,27 @@ def test_staff_do_not_become_somebody_else_in_the_admins_own_form(staff: Client)
     staff.post("/admin/login/", {"username": "other", "password": PASSWORD})
 
     assert b"other" not in staff.get("/admin/").content.split(b"user-tools")[1].split(b"</div>")[0]
+
+
+@pytest.mark.parametrize("page", ["/admin/password_change/", "/admin/password_change/done/"])
+def test_staff_change_their_password_on_their_own_page_with_its_limits_and_record(staff: Client, page: str) -> None:
+    form = {
+        "old_password": PASSWORD,
+        "new_password1": "quite another password",
+        "new_password2": "quite another password",
+    }
+
+    asked, posted = staff.get(page), staff.post(page, form)
+
+    assert {asked.headers.get("Location"), posted.headers.get("Location")} == {"/accounts/password/change/"}
+    assert User.objects.get(username="root").check_password(PASSWORD)
+
+
+def test_somebody_locked_may_be_let_in_again(staff: Client, people: dict[str, User]) -> None:
+    alice = people["alice"]
+    User.objects.filter(pk=alice.pk).update(is_active=False)
+
+    staff.post(f"/admin/auth/user/{alice.pk}/change/", {"is_active": "on"})
+
+    assert User.objects.get(pk=alice.pk).is_active
+    assert AuditEntry.objects.get(action="person.locked").facts["may_log_in"] is True

@@ -3,7 +3,10 @@
 A row is: route, method, case; then a code for each of the cast, `login` for a redirect to a log-in page. The cast:
 owner, admin, trader, viewer and auditor of the team; a stranger who owns another team; nobody (not logged in); a member
 who was removed; a member whose account is locked; the site's superuser. The case names whose object is asked for: `own`
-of the team, `other` of the stranger's team, `none` of nobody; `high` gives or takes the role of an admin or owner.
+of the team, `other` of the stranger's team, `none` of nobody; `high` gives or takes the role of an admin or owner;
+`still` changes nothing, though the answer is no refusal. A passkey is one's `own` or a colleague's (`other`), and is
+asked for with a proof given just before; without one (`-`) the way leads to the proof. Every route has a row for GET
+and one for POST.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ CAST = ("owner", "admin", "trader", "viewer", "auditor", "stranger", "nobody", "
 PAGES = """
 # route                        method case    owner admin trader viewer auditor stranger nobody removed locked root
 start                          GET    -         302   302    302    302     302      302    302     302    302  302
+start                          POST   -         302   302    302    302     302      302    302     302    302  302
 healthz                        GET    -         200   200    200    200     200      200    200     200    200  200
 healthz                        POST   -         405   405    405    405     405      405    405     405    405  405
 readyz                         GET    -         503   503    503    503     503      503    503     503    503  503
@@ -179,6 +183,7 @@ account_login                        POST   -      302   302    302    302     3
 account_logout                       GET    -      200   200    200    200     200      200    302     200    302  200
 account_logout                       POST   -      302   302    302    302     302      302    302     302    302  302
 account_inactive                     GET    -      200   200    200    200     200      200    200     200    200  200
+account_inactive                     POST   -      405   405    405    405     405      405    405     405    405  405
 account_signup                       GET    -      302   302    302    302     302      302    200     302    200  302
 account_signup                       POST   -      302   302    302    302     302      302    200     302    200  302
 account_reauthenticate               GET    -      200   200    200    200     200      200  login     200  login  200
@@ -186,6 +191,7 @@ account_reauthenticate               POST   -      200   200    200    200     2
 account_email                        GET    -      404   404    404    404     404      404    404     404    404  404
 account_email                        POST   -      404   404    404    404     404      404    404     404    404  404
 account_email_verification_sent      GET    -      200   200    200    200     200      200    200     200    200  200
+account_email_verification_sent      POST   -      405   405    405    405     405      405    405     405    405  405
 account_change_password              GET    -      200   200    200    200     200      200  login     200  login  200
 account_change_password              POST   -      200   200    200    200     200      200  login     200  login  200
 account_set_password                 GET    -      302   302    302    302     302      302  login     302  login  302
@@ -193,52 +199,94 @@ account_set_password                 POST   -      302   302    302    302     3
 account_reset_password               GET    -      200   200    200    200     200      200    200     200    200  200
 account_reset_password               POST   -      405   405    405    405     405      405    405     405    405  405
 account_reset_password_done          GET    -      200   200    200    200     200      200    200     200    200  200
+account_reset_password_done          POST   -      405   405    405    405     405      405    405     405    405  405
 account_reset_password_from_key_done GET    -      200   200    200    200     200      200    200     200    200  200
+account_reset_password_from_key_done POST   -      405   405    405    405     405      405    405     405    405  405
 account_reset_password_from_key      GET    -      200   200    200    200     200      200    200     200    200  200
+account_reset_password_from_key      POST   -      200   200    200    200     200      200    200     200    200  200
 account_confirm_email                GET    -      200   200    200    200     200      200    200     200    200  200
+account_confirm_email                POST   -      404   404    404    404     404      404    404     404    404  404
 account_confirm_login_code           GET    -      302   302    302    302     302      302  login     302  login  302
+account_confirm_login_code           POST   -      302   302    302    302     302      302  login     302  login  302
 mfa_index                            GET    -      200   200    200    200     200      200  login     200  login  200
+mfa_index                            POST   -      405   405    405    405     405      405  login     405  login  405
 mfa_authenticate                     GET    -      302   302    302    302     302      302  login     302  login  302
+mfa_authenticate                     POST   -      302   302    302    302     302      302  login     302  login  302
 mfa_reauthenticate                   GET    -      302   302    302    302     302      302  login     302  login  302
+mfa_reauthenticate                   POST   -      302   302    302    302     302      302  login     302  login  302
 mfa_activate_totp                    GET    -      302   302    302    302     302      302  login     302  login  302
+mfa_activate_totp                    POST   -      302   302    302    302     302      302  login     302  login  302
 mfa_deactivate_totp                  GET    -      404   404    404    404     404      404  login     404  login  404
 mfa_deactivate_totp                  POST   -      404   404    404    404     404      404  login     404  login  404
 mfa_view_recovery_codes              GET    -      404   404    404    404     404      404  login     404  login  404
+mfa_view_recovery_codes              POST   -      405   405    405    405     405      405  login     405  login  405
 mfa_generate_recovery_codes          GET    -      302   302    302    302     302      302  login     302  login  302
+mfa_generate_recovery_codes          POST   -      302   302    302    302     302      302  login     302  login  302
 mfa_download_recovery_codes          GET    -      404   404    404    404     404      404  login     404  login  404
+mfa_download_recovery_codes          POST   -      404   404    404    404     404      404  login     404  login  404
 mfa_list_webauthn                    GET    -      200   200    200    200     200      200  login     200  login  200
+mfa_list_webauthn                    POST   -      405   405    405    405     405      405  login     405  login  405
 mfa_add_webauthn                     GET    -      302   302    302    302     302      302  login     302  login  302
+mfa_add_webauthn                     POST   -      302   302    302    302     302      302  login     302  login  302
 mfa_reauthenticate_webauthn          GET    -      302   302    302    302     302      302  login     302  login  302
+mfa_reauthenticate_webauthn          POST   -      302   302    302    302     302      302  login     302  login  302
 mfa_remove_webauthn                  GET    -      302   302    302    302     302      302  login     302  login  302
+mfa_remove_webauthn                  POST   -      302   302    302    302     302      302  login     302  login  302
+mfa_remove_webauthn                  GET    own    200   200    200    200     200      200  login     200  login  200
+mfa_remove_webauthn                  GET    other  404   404    404    404     404      404  login     404  login  404
+mfa_remove_webauthn                  GET    none   404   404    404    404     404      404  login     404  login  404
+mfa_remove_webauthn                  POST   own    302   302    302    302     302      302  login     302  login  302
+mfa_remove_webauthn                  POST   other  404   404    404    404     404      404  login     404  login  404
+mfa_remove_webauthn                  POST   none   404   404    404    404     404      404  login     404  login  404
 mfa_edit_webauthn                    GET    -      302   302    302    302     302      302  login     302  login  302
+mfa_edit_webauthn                    POST   -      302   302    302    302     302      302  login     302  login  302
+mfa_edit_webauthn                    GET    own    200   200    200    200     200      200  login     200  login  200
+mfa_edit_webauthn                    GET    other  404   404    404    404     404      404  login     404  login  404
+mfa_edit_webauthn                    GET    none   404   404    404    404     404      404  login     404  login  404
+mfa_edit_webauthn                    POST   own    302   302    302    302     302      302  login     302  login  302
+mfa_edit_webauthn                    POST   other  404   404    404    404     404      404  login     404  login  404
+mfa_edit_webauthn                    POST   none   404   404    404    404     404      404  login     404  login  404
 mfa_login_webauthn                   GET    -      302   302    302    302     302      302  login     302  login  302
+mfa_login_webauthn                   POST   -      302   302    302    302     302      302  login     302  login  302
 """
 
 # Nobody's membership opens the admin; the superuser looks at what is listed and changes nothing but a person's lock.
 ADMIN = """
 # route                        method case    owner admin trader viewer auditor stranger nobody removed locked root
 admin:index                    GET    -       login login  login  login   login    login  login   login  login  200
+admin:index                    POST   still   login login  login  login   login    login  login   login  login  200
 admin:login                    GET    -         403   403    403    403     403      403  login     403  login  302
 admin:login                    POST   -         403   403    403    403     403      403  login     403  login  302
 admin:logout                   POST   -         302   302    302    302     302      302    302     302    302  200
-admin:password_change          GET    -       login login  login  login   login    login  login   login  login  200
-admin:password_change_done     GET    -       login login  login  login   login    login  login   login  login  200
+admin:logout                   GET    -         302   302    302    302     302      302    302     302    302  405
+admin:password_change          GET    -       login login  login  login   login    login  login   login  login  302
+admin:password_change          POST   -       login login  login  login   login    login  login   login  login  302
+admin:password_change_done     GET    -       login login  login  login   login    login  login   login  login  302
+admin:password_change_done     POST   -       login login  login  login   login    login  login   login  login  302
 admin:autocomplete             GET    -       login login  login  login   login    login  login   login  login  403
+admin:autocomplete             POST   -       login login  login  login   login    login  login   login  login  405
 admin:jsi18n                   GET    -       login login  login  login   login    login  login   login  login  200
+admin:jsi18n                   POST   -       login login  login  login   login    login  login   login  login  405
 admin:view_on_site             GET    -       login login  login  login   login    login  login   login  login  404
+admin:view_on_site             POST   -       login login  login  login   login    login  login   login  login  404
 admin:app_list                 GET    -       login login  login  login   login    login  login   login  login  200
+admin:app_list                 POST   still   login login  login  login   login    login  login   login  login  200
 admin:(?P<url>.*)$             GET    -       login login  login  login   login    login  login   login  login  404
+admin:(?P<url>.*)$             POST   -       login login  login  login   login    login  login   login  login  404
 """
 
 ADMIN_OF_EACH_MODEL = """
 admin:{model}_changelist       GET    -       login login  login  login   login    login  login   login  login  200
+admin:{model}_changelist       POST   still   login login  login  login   login    login  login   login  login  200
 admin:{model}_add              GET    -       login login  login  login   login    login  login   login  login  403
 admin:{model}_add              POST   -       login login  login  login   login    login  login   login  login  403
 admin:{model}_change           GET    -       login login  login  login   login    login  login   login  login  200
 admin:{model}_delete           GET    -       login login  login  login   login    login  login   login  login  403
 admin:{model}_delete           POST   -       login login  login  login   login    login  login   login  login  403
 admin:{model}_history          GET    -       login login  login  login   login    login  login   login  login  200
+admin:{model}_history          POST   still   login login  login  login   login    login  login   login  login  200
 admin:{model}_redirect         GET    -       login login  login  login   login    login  login   login  login  302
+admin:{model}_redirect         POST   still   login login  login  login   login    login  login   login  login  302
 """
 ADMIN_CHANGE = """
 admin:auth_user_change              POST -    login login  login  login   login    login  login   login  login  302
@@ -272,6 +320,7 @@ ADMIN_MODELS = (
 # What somebody who owns both teams and acts in the own one gets for what belongs to the other: it is not there, as the
 # door has asked for a second factor on account of the own team alone. To cancel any of one's teams will do; to choose
 # the other is how one gets to act in it; a ticket says by itself for which team it is; keys name none in their address.
+# A passkey is its person's, whatever the team.
 ELSEWHERE = """
 # route                        method code
 trading:order_submit           POST   409
@@ -296,6 +345,10 @@ trading:invitation_withdraw    POST   404
 trading:own_limits             POST   404
 trading:session_end            POST   404
 trading:audit_evidence         POST   404
+mfa_remove_webauthn            GET    404
+mfa_remove_webauthn            POST   404
+mfa_edit_webauthn              GET    404
+mfa_edit_webauthn              POST   404
 """
 
 # What a socket takes, and from whom. Whoever is not logged in is taken and closed at once with 4401, so that the

@@ -7,22 +7,25 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import DatabaseError, connection
+from django.db import DatabaseError, connection, transaction
 from django.http import Http404
+from django.test import Client
 
 from tests import servers
-from trading import invitations, keys, limits, people
+from tests.trading.conftest import ENV, a_ticket, member
+from tests.trading.exchange import ScriptedExchange
+from trading import invitations, keys, limits, orders, people, teams
 from trading.invitations import InvitationRefused
 from trading.keys import KeyRefused
 from trading.limits import LimitRefused, OwnLimits
-from trading.models import ApiKey, Invitation, Membership, Team
+from trading.models import ApiKey, Invitation, Membership, Order, Team, TradingState
 from trading.people import PeopleRefused
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -57,6 +60,37 @@ def at_once(*calls: Call) -> list[str]:
     for thread in threads:
         thread.join()
     return failures
+
+
+@contextlib.contextmanager
+def beside(change: Call) -> Iterator[None]:
+    """Have `change` done and not yet durable, until this thread asks the database for a lock."""
+    done, asked = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        try:
+            with transaction.atomic():
+                change()
+                done.set()
+                asked.wait(20)
+        finally:
+            done.set()
+            connection.close()
+
+    def tell(execute: Callable[..., Any], sql: str, *arguments: Any) -> Any:
+        if sql.startswith(("BEGIN", "UPDATE")) or "FOR NO KEY UPDATE" in sql:
+            asked.set()
+        return execute(sql, *arguments)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    done.wait(20)
+    try:
+        with connection.execute_wrapper(tell):
+            yield
+    finally:
+        asked.set()
+        thread.join()
 
 
 @on_postgresql
@@ -118,6 +152,76 @@ def test_a_key_is_lent_while_it_and_another_are_changed(
     assert at_once(lend, take_back, pause) == []
 
 
+# --- what is decided while somebody else is not yet done --------------------------------------------------------------
+
+
+def remove_bob(team: Team) -> None:
+    alice, bob = User.objects.get(username="alice"), User.objects.get(username="bob")
+    people.remove(alice, membership=of(bob), handed_to=alice)
+
+
+def trading_only_by_traders(team: Team) -> None:
+    olga = User.objects.get(username="olga")
+    switches = {name: name != "owners_trade" for name in limits.SWITCHES}
+    limits.set_switches(olga, team=team, name=team.name, switches=switches)
+
+
+def halt(team: Team) -> None:
+    teams.locked(team)
+    TradingState.objects.create(team=team, environment=ENV, state=TradingState.State.HALTED)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    ("who", "change", "reason"),
+    [
+        ("bob", remove_bob, "PERMISSION_LOST"),
+        ("alice", trading_only_by_traders, "PERMISSION_LOST"),
+        ("bob", halt, "TRADING_HALTED"),
+        ("bob", lambda team: None, ""),
+    ],
+)
+def test_an_order_does_not_leave_beside_what_forbids_it(
+    ready: ScriptedExchange,
+    team: Team,
+    alice: User,
+    bob: User,
+    monkeypatch: pytest.MonkeyPatch,
+    who: str,
+    change: Callable[[Team], None],
+    reason: str,
+) -> None:
+    member("olga", team, Membership.Role.OWNER)
+    leave = orders._leave
+
+    def meanwhile(order: Order) -> None:
+        with beside(lambda: change(team)):
+            leave(order)
+
+    monkeypatch.setattr(orders, "_leave", meanwhile)
+    actor = User.objects.get(username=who)
+
+    order = orders.submit(actor, team=team, environment=ENV, ticket=a_ticket(), idempotency_key="k")
+
+    assert (order.state, order.reason_code) == (("lapsed", reason) if reason else ("resting", ""))
+    assert len(ready.sent) == (0 if reason else 1)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_last_owner_who_can_log_in_is_not_locked_beside_the_others_going(team: Team, alice: User) -> None:
+    olga = member("olga", team, Membership.Role.OWNER)
+    User.objects.create_superuser("root", password="a long enough password")
+    staff = Client()
+    staff.force_login(User.objects.get(username="root"))
+
+    with beside(lambda: people.change_role(alice, membership=of(olga), role="viewer")):
+        answer = staff.post(f"/admin/auth/user/{alice.pk}/change/", {})
+
+    assert answer.status_code == 200
+    assert "North desk has no other owner" in answer.content.decode()
+    assert User.objects.get(pk=alice.pk).is_active
+
+
 # --- on PostgreSQL -------------------------------------------------------------------------------------------------
 
 
@@ -134,4 +238,4 @@ def test_nobody_waits_for_each_other_on_postgresql() -> None:
         )
 
     assert run.returncode == 0, run.stdout[-6_000:]
-    assert "3 passed" in run.stdout
+    assert "8 passed" in run.stdout

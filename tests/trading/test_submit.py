@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
-from django.db import connection
+from django.db import OperationalError, connection
 from django.http import Http404
 from django.utils import timezone
 
@@ -286,6 +286,28 @@ def test_two_orders_at_once_cannot_both_use_the_last_of_a_limit(
     states = sorted(Order.objects.values_list("state", flat=True))
     assert states == ["denied"] * 7 + ["resting"] * 5
     assert len(ready.sent) == 5
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_order_whose_leaving_could_not_be_kept_lapses(
+    ready: ScriptedExchange, bob: User, team: Team, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leave = orders._leave
+
+    def no_room() -> None:
+        raise OperationalError("the disk is full")
+
+    def unkept(order: Order) -> None:
+        with monkeypatch.context() as broken:
+            broken.setattr(connection, "commit", no_room)
+            leave(order)
+
+    monkeypatch.setattr(orders, "_leave", unkept)
+
+    order = submit(bob, team)
+
+    assert (order.state, order.reason_code, ready.sent) == ("lapsed", "NOT_SENT", [])
+    assert Order.objects.get().state == "lapsed"
 
 
 # --- who and whether ------------------------------------------------------------------------------------------
