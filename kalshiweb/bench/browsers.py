@@ -11,6 +11,7 @@ import threading
 import time
 from array import array
 from collections.abc import Callable, Coroutine
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,22 @@ class Load:
 
     def __init__(self) -> None:
         self.stamps: Stamps | None = None
+        self._unread: list[tuple[Browser, bytes, int]] = []
         self.reset()
+
+    def note(self, browser: Browser, text: bytes, now: int) -> None:
+        """Take down that a text has arrived; it is read once all sockets of this turn have been emptied.
+
+        A thousand browsers in one process would else wait for each other's reading, and be late by that.
+        """
+        if not self._unread:
+            asyncio.get_running_loop().call_soon(self._read_all)
+        self._unread.append((browser, text, now))
+
+    def _read_all(self) -> None:
+        unread, self._unread = self._unread, []
+        for browser, text, now in unread:
+            browser.hear(text, now)
 
     def reset(self) -> None:
         """Count from here."""
@@ -174,7 +190,9 @@ class Browsers:
             f"Origin: {ORIGIN}\r\nCookie: {cookie}\r\n\r\n"
         ).encode()
         loop = asyncio.get_running_loop()
-        _, client = await loop.create_connection(lambda: SocketClient(request, browser.hear), "127.0.0.1", port)
+        _, client = await loop.create_connection(
+            lambda: SocketClient(request, partial(self.load.note, browser)), "127.0.0.1", port
+        )
         await client.opened
         browser.client = client
 
