@@ -36,7 +36,6 @@ class BookWatch:
     active: set[Browser] = field(default_factory=set)
     waiting: set[Browser] = field(default_factory=set)
     trades_after: dict[Browser, int] = field(default_factory=dict)
-    trades_asked: int = 0  # after which number, in the last question
     asked_at: int | None = None
     is_refused: bool = False
     epoch: str = ""
@@ -69,9 +68,9 @@ class BookWatch:
         self.waiting.discard(browser)
         self.trades_after.pop(browser, None)
 
-    def admit_to_trades(self) -> set[Browser]:
-        """Take out those whose question the answer is to; who asked for earlier trades meanwhile is asked for anew."""
-        answered = {browser for browser, after in self.trades_after.items() if after >= self.trades_asked}
+    def admit_to_trades(self, first: int) -> set[Browser]:
+        """Take out whom an answer with the trades after a number satisfies; others are asked for anew."""
+        answered = {browser for browser, after in self.trades_after.items() if after >= first}
         self.trades_after = {who: after for who, after in self.trades_after.items() if who not in answered}
         if self.trades_after:
             self.asked_at = None

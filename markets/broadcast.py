@@ -49,7 +49,7 @@ class Broadcast:
         if message["type"] == "relay.wish":
             is_new = hub not in self.wishes.hubs
             self.wishes.renew(hub, message["books"], message["tops"], now.mono, pace_ms=message["pace_ms"])
-            if tops := self.wishes.take_tops(hub, now.mono):
+            if tops := self.wishes.take_tops(hub, now.mono, is_anew=message.get("anew", False)):
                 self._tops_owed[hub] = self._tops_owed.get(hub, frozenset()) | tops
             if is_new:
                 self._beat_at = now.mono - BEAT_MS

@@ -123,8 +123,8 @@ class Readings:
         A refusal for speed slows the pace down and ends the reading.
         """
         calls = [list(tickers[start : start + BOOKS_A_CALL]) for start in range(0, len(tickers), BOOKS_A_CALL)]
-        began, culprits = self._clock(), 0
-        while calls and culprits < CULPRITS_MOST and self._clock() - began < READ_SECONDS:
+        began, culprits = self._clock(), dict[str, KalshiError]()
+        while calls and len(culprits) < CULPRITS_MOST and self._clock() - began < READ_SECONDS:
             asked = calls.pop(0)
             try:
                 bodies = await asyncio.to_thread(self._read, asked)
@@ -135,11 +135,12 @@ class Readings:
                 elif len(asked) > 1:
                     calls[:0] = [asked[: len(asked) // 2], asked[len(asked) // 2 :]]
                 else:
-                    culprits += 1
-                    self._leave_out(asked[0], exc)
+                    culprits[asked[0]] = exc
             else:
                 self._pace.note_answer()
                 yield bodies
+        for ticker, error in culprits.items() if len(culprits) < CULPRITS_MOST else ():
+            self._leave_out(ticker, error)
 
     def _fail(self, error: KalshiError) -> None:
         if isinstance(error, RateLimited):

@@ -11,6 +11,7 @@ that comes twice, or merges several changes, is harmless. A `book` frame sent as
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from typing import Any, Literal, NotRequired, TypedDict
@@ -208,8 +209,9 @@ def read_op(text: str) -> Op:
 
 
 def encode(frame: Any) -> str:
-    """Return one frame as JSON text."""
-    return _encoder.encode(frame).decode()
+    """Return one frame as JSON text, in ASCII: pages count its characters as the bytes that have arrived."""
+    text = _encoder.encode(frame).decode()
+    return text if text.isascii() else json.dumps(json.loads(text), separators=(",", ":"))
 
 
 def join(encoded: Sequence[str]) -> str:
@@ -235,6 +237,7 @@ class RelayWish(TypedDict):
     books: Sequence[str]
     tops: Sequence[str]
     pace_ms: int
+    anew: NotRequired[bool]  # the hub may have lost whatever it was told
 
 
 class RelayAsk(TypedDict):

@@ -192,7 +192,8 @@ class Hub:
         if kind == "error":
             audience = watch.refuse()
         elif kind == "past":
-            audience = watch.admit_to_trades()
+            audience = watch.admit_to_trades(number)
+            self._stirred.set()
             encoded = encoded or _no_trades(key)
         elif kind == "snap":
             # Newer than what was heard last: frames were lost before it, and it heals everybody at once.
@@ -259,6 +260,8 @@ class Hub:
             relay.heard_at, relay.is_changed = None, True
         for watch in self.audience.books.values():
             watch.waiting |= watch.active
+        for top in self.audience.tops.values():
+            top.last = None
         self.beat()
         self._stirred.set()
 
@@ -365,6 +368,7 @@ class Hub:
                 "books": books,
                 "tops": tops,
                 "pace_ms": self.pace.ms,
+                "anew": relay.is_told_lost,  # whatever was told may be lost
             }
             self.audience.forget_unwatched_tops(environment)
             relay.announced_at, relay.is_changed = now, False  # before it is sent: meanwhile the wish may change again
@@ -381,9 +385,9 @@ class Hub:
 
     async def _ask(self, environment: str, due: list[tuple[str, Any]], now: int) -> None:
         books = [ticker for ticker, watch in due if watch.waiting]
+        trades = [(ticker, min(watch.trades_after.values())) for ticker, watch in due if watch.trades_after]
         for _, watch in due:
-            watch.asked_at, watch.trades_asked = now, min(watch.trades_after.values(), default=0)
-        trades = [(ticker, watch.trades_asked) for ticker, watch in due if watch.trades_after]
+            watch.asked_at = now
         group, hub = relay_group(environment), self.line.channel
         if books:
             await self.line.send_group(group, {"type": "relay.ask", "hub": hub, "tickers": books})

@@ -260,7 +260,7 @@ class LiveBook:
     def past_trades(self, after: int) -> Entry:
         """Return the remembered trades after a number, as encoded frames joined by commas."""
         wanted = [encode(self._trade_frame(trade)) for trade in self.trades if trade.number > after]
-        return "past", self.ticker, self.trade_number, ",".join(wanted)
+        return "past", self.ticker, after, ",".join(wanted)
 
     def top(self, now: Moment, upstream: Label) -> TopFrame:
         """Return the best prices."""
@@ -344,7 +344,7 @@ class LiveBook:
             "close": listing.close_ms,
             "replay": listing.is_replay,
             "last": self.last,
-            "k": self.trade_number,
+            "k": self.trade_number - len(self._new_trades),  # those are told by themselves, after this
         }
 
     def _delta_frame(self, now: Moment) -> DeltaFrame:

@@ -47,10 +47,13 @@ class Wishes:
         wish.books, wish.tops, wish.until, wish.pace_ms = frozenset(books), frozenset(tops), now + LEASE_MS, pace_ms
         wish.tops_told &= wish.tops
 
-    def take_tops(self, hub: str, now: int) -> frozenset[str]:
-        """Return the wished tops that a hub is to be told, and count them as told: the new ones, now and then all."""
+    def take_tops(self, hub: str, now: int, *, is_anew: bool = False) -> frozenset[str]:
+        """Return the wished tops that a hub is to be told, and count them as told: the new ones, now and then all.
+
+        `is_anew`: the hub may have lost whatever it was told.
+        """
         wish = self.hubs[hub]
-        if wish.tops_told_at is None or now - wish.tops_told_at >= TOPS_AGAIN_MS:
+        if is_anew or wish.tops_told_at is None or now - wish.tops_told_at >= TOPS_AGAIN_MS:
             wish.tops_told, wish.tops_told_at = frozenset(), now
         due, wish.tops_told = wish.tops - wish.tops_told, wish.tops
         return due

@@ -93,8 +93,9 @@ export class MarketFeed {
   // Stops for good, and says why.
   end(why) {
     this.stop();
+    this.#isOpen = false;
     this.#beats.end(why);
-    this.#doubtAll();
+    this.#loseAll();
   }
 
   #judge(watched, nowMs) {
@@ -120,12 +121,12 @@ export class MarketFeed {
   }
 
   #down(code) {
+    this.#isOpen = false;
     this.#beats.close(code);
-    this.#doubtAll();
+    this.#loseAll();
   }
 
-  #doubtAll() {
-    this.#isOpen = false;
+  #loseAll() {
     for (const watched of this.#books.values()) watched.lose();
     for (const held of this.#tops.values()) held.isLate = true;
   }
@@ -183,7 +184,7 @@ export class MarketFeed {
 
   #beaten(beat, nowMs) {
     this.#beats.take(beat, nowMs, performance.now());
-    if (this.#beats.isFeedLost) for (const watched of this.#books.values()) watched.lose();
+    if (this.#beats.isFeedLost) this.#loseAll();
     else if (beat.feed !== "down") this.#remind(nowMs);
     for (const listener of this.#beatListeners) listener(beat);
     if (this.#beats.isLagLasting) this.#socket.redial();

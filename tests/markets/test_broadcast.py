@@ -32,8 +32,16 @@ class Told:
     def wait(self, ms: int) -> None:
         self.now = Moment(self.now.mono + ms, self.now.wall + ms)
 
-    def wish(self, hub: str, *, books: tuple[str, ...] = (), tops: tuple[str, ...] = (), pace_ms: int = 40) -> bool:
-        message = {"type": "relay.wish", "hub": hub, "books": books, "tops": tops, "pace_ms": pace_ms}
+    def wish(
+        self,
+        hub: str,
+        *,
+        books: tuple[str, ...] = (),
+        tops: tuple[str, ...] = (),
+        pace_ms: int = 40,
+        anew: bool = False,
+    ) -> bool:
+        message = {"type": "relay.wish", "hub": hub, "books": books, "tops": tops, "pace_ms": pace_ms, "anew": anew}
         return self.broadcast.hear(message, self.now)
 
     def hear(self, kind: str, hub: str, **more: Any) -> bool:
@@ -239,6 +247,16 @@ def test_all_tops_are_told_again_after_some_seconds_for_one_may_have_been_lost(t
     told.wait(1)
 
     told.wish("one", tops=("A", "B"))
+
+    assert sorted(kinds(told.tick()["one"])) == [("top", "A"), ("top", "B")]
+
+
+def test_a_hub_that_may_have_lost_whatever_it_was_told_is_told_all_tops_at_once(told: Told) -> None:
+    told.wish("one", tops=("A", "B"))
+    told.tick()
+    told.wait(20)
+
+    told.wish("one", tops=("A", "B"), anew=True)
 
     assert sorted(kinds(told.tick()["one"])) == [("top", "A"), ("top", "B")]
 

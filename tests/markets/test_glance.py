@@ -66,7 +66,7 @@ async def test_trades_come_oldest_first_and_once_each(hub: Hub) -> None:
         seen = await ask(glance.trades())
         tell(hub, book(7, trades=3))
         await asyncio.sleep(0)
-        tell(hub, ("trade", "A", 4, trade(4)), ("past", "A", 3, ",".join([trade(1), trade(2), trade(3)])))
+        tell(hub, ("trade", "A", 4, trade(4)), ("past", "A", 0, ",".join([trade(1), trade(2), trade(3)])))
 
         assert [frame["k"] for frame in await seen] == [1, 2, 3, 4]
 
@@ -84,7 +84,7 @@ async def test_a_market_whose_trades_nobody_remembers_has_none_to_show(hub: Hub)
         seen = await ask(glance.trades())
         tell(hub, book(7, trades=3))
         await asyncio.sleep(0)
-        tell(hub, ("past", "A", 3, ""))
+        tell(hub, ("past", "A", 0, ""))
 
         assert await seen == []
 

@@ -162,7 +162,7 @@ async def test_trades_that_were_asked_for_go_to_who_asked(hub: Hub, line: Said) 
     await hub.announce("sandbox")
     assert [message["wanted"] for message in line.take("relay.trades")] == [[("A", 4)]]
 
-    hub.receive(tick(("past", "A", 6, encode({"t": "trade", "n": 5}) + "," + encode({"t": "trade", "n": 6}))))
+    hub.receive(tick(("past", "A", 4, encode({"t": "trade", "n": 5}) + "," + encode({"t": "trade", "n": 6}))))
 
     assert (kinds(first), kinds(second)) == ([("trade", 5), ("trade", 6)], [])
 
@@ -176,7 +176,10 @@ async def test_who_asked_for_earlier_trades_while_a_question_was_out_is_asked_fo
     first.frames(), second.frames()
     line.messages.clear()
 
-    hub.receive(tick(("past", "A", 5, encode({"t": "trade", "n": 5}))))
+    line.messages.clear()
+    await hub.announce("sandbox")
+    assert [message["wanted"] for message in line.take("relay.trades")] == [[("A", 0)]]
+    hub.receive(tick(("past", "A", 4, encode({"t": "trade", "n": 5}))))
     assert (kinds(first), kinds(second)) == ([("trade", 5)], [])
 
     await hub.announce("sandbox")
@@ -193,7 +196,7 @@ async def test_who_asked_for_trades_that_nobody_remembers_is_told_so_and_asked_f
     await hub.announce("sandbox")
     line.messages.clear()
 
-    hub.receive(tick(("past", "A", 6, "")))
+    hub.receive(tick(("past", "A", 0, "")))
 
     [told] = first.frames()
     assert (told["t"], told["code"], told["env"], told["m"]) == ("error", "NO_TRADES", "sandbox", "A")
@@ -295,6 +298,28 @@ async def test_a_store_that_dies_makes_every_book_doubtful_at_once(hub: Hub, lin
     await hub.announce("sandbox")
     assert [wish["books"] for wish in line.take("relay.wish")] == [["A"]]
     assert [ask["tickers"] for ask in line.take("relay.ask")] == [["A"]]
+
+
+async def test_after_a_death_of_the_store_all_tops_are_told_anew_though_they_are_as_before(
+    hub: Hub, line: Said
+) -> None:
+    viewer = Viewer(hub)
+    hub.watch(viewer, "sandbox", [], ["A"])
+    hub.receive(tick(frame("top", 0), feed="live", numbers={}))
+    await hub.announce("sandbox")
+    assert [wish["anew"] for wish in line.take("relay.wish")] == [False]
+    viewer.frames()
+
+    hub.lose()
+    await hub.announce("sandbox")
+    assert [wish["anew"] for wish in line.take("relay.wish")] == [True]
+    hub.receive(tick(frame("top", 0), feed="live", numbers={}))
+
+    assert len(viewer.frames("top")) == 1
+    hub.look()
+    hub.watch(viewer, "sandbox", [], ["B"])
+    await hub.announce("sandbox")
+    assert [wish["anew"] for wish in line.take("relay.wish")] == [False]
 
 
 async def test_after_a_death_of_the_store_a_relay_is_believed_when_the_line_hears_itself(

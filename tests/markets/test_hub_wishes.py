@@ -105,7 +105,7 @@ async def test_the_wish_is_said_on_change_and_again_while_somebody_looks(hub: Hu
     viewer = watching(hub, "B", "A")
     await hub.announce("sandbox")
     assert line.take("relay.wish") == [
-        {"type": "relay.wish", "hub": "hub!1", "books": ["A", "B"], "tops": [], "pace_ms": 40}
+        {"type": "relay.wish", "hub": "hub!1", "books": ["A", "B"], "tops": [], "pace_ms": 40, "anew": False}
     ]
     hub.receive(tick(frame("book", 1), frame("book", 1, market="B")))
 

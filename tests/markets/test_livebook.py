@@ -262,9 +262,21 @@ def test_trades_are_told_one_by_one_and_remembered(live: LiveBook) -> None:
         ("trade", 2, 2),
         ("trade", 3, 3),
     ]
-    kind, _, _, encoded = live.past_trades(1)
-    assert kind == "past"
+    kind, _, after, encoded = live.past_trades(1)
+    assert (kind, after) == ("past", 1)
     assert [frame["k"] for frame in json.loads(f"[{encoded}]")] == [2, 3]
+
+
+def test_a_whole_book_that_is_asked_for_counts_no_trade_that_is_still_to_be_told(live: LiveBook) -> None:
+    live.trade(5200, 1, "yes", 77, "told", at(1))
+    live.take(at(1), LIVE)
+    live.trade(5300, 2, "no", 78, "not told yet", at(2))
+
+    [asked] = frames([live.whole(at(2), LIVE)])
+    assert asked["k"] == 1
+    [trade] = [frame for frame in frames(live.take(at(3), LIVE)) if frame["t"] == "trade"]
+    assert trade["k"] == 2
+    assert frames([live.whole(at(3), LIVE)])[0]["k"] == 2
 
 
 def test_a_new_epoch_tells_the_remembered_trades_under_its_own_name(live: LiveBook) -> None:
