@@ -23,7 +23,7 @@ from django.db.models.signals import post_init, pre_save
 from django.dispatch import receiver
 from django.views.decorators.debug import sensitive_variables
 
-from trading import audit
+from trading import audit, teams
 from trading.models import Membership
 from trading.ring import SEALED_TEXT, CannotOpen
 from trading.vault import Binding, Sealed, open_sealed, rewrap, seal
@@ -156,6 +156,7 @@ class Factor:
     def _become(self, text: str, *, done: str) -> bool:
         """Swap the text in the row, which is read again: a recovery code may have been used up meanwhile."""
         with transaction.atomic():
+            teams.lock_all_of(self.row.user, with_former=True)
             now = Authenticator.objects.select_for_update().filter(pk=self.row.pk).first()
             if now is None or now.data.get(self.field) != self.text:
                 return False

@@ -77,9 +77,10 @@ class Seen(forms.Form):
         self.initial = {**values, "seen": self.mark}
 
     def clean_seen(self) -> str:
-        """Refuse what was filled in beside other values."""
+        """Refuse what was filled in beside other values; the form then shows those of now."""
         seen: str = self.cleaned_data["seen"]
         if seen != self.mark:
+            self.data = {self.add_prefix(name): value for name, value in self.initial.items()}
             raise forms.ValidationError(f"Somebody else changed these {self.what} meanwhile: look at them again.")
         return seen
 

@@ -4,7 +4,7 @@ A session that was idle for 30 minutes sees everything and trades nothing until 
 dangerous asks for a proof of the last five minutes. Proofs are allauth's records: password, second factor, passkey.
 
 Django's sessions say who is logged in, a row of `DeskSession` that this one stands. Where a session gets another key
-the row follows, and a log-in without its row is none: there is no session that cannot be listed and ended.
+the row follows, and a log-in without its row opens no page: there is no session that cannot be listed and ended.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ from django.utils import timezone
 from django.utils.text import slugify
 from django.views.decorators.debug import sensitive_variables
 
-from trading import audit, keys, teams
+from trading import audit, keys, sessions, teams
 from trading.models import Account, ApiKey, LogInLink, Membership, RiskLimit, Team
 
 logger = logging.getLogger(__name__)
@@ -302,10 +302,7 @@ def set_password(request: HttpRequest, password: str) -> None:
     if not isinstance(user, User) or not _may_set_password(request):
         raise PasswordRefused("Change your password with the one you have.")
     password_validation.validate_password(password, user)
-    with transaction.atomic():
-        user.set_password(password)
-        user.save(update_fields=["password"])
-        teams.record_in_each("login.password_set", user, person=user, facts={"user": user.get_username()})
+    sessions.set_password(user, password)
     request.session.pop(_MAY_SET_PASSWORD, None)
     update_session_auth_hash(request, user)
 

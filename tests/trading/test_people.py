@@ -658,7 +658,12 @@ def test_settings_filled_in_beside_older_ones_overwrite_nothing(team: Team, alic
     assert "Somebody else changed these settings meanwhile" in refused.content.decode()
     assert not Team.objects.get().traders_cancel_any
 
-    seen = browser.get("/x/sandbox/team/").context["settings_form"]["seen"].value()
+    shown = refused.context["settings_form"]
+    assert [name for name in limits.SWITCHES if "checked" in str(shown[name])] == [
+        "owners_trade",
+        "viewers_see_positions",
+    ]
+    seen = shown["seen"].value()
     browser.post("/x/sandbox/team/settings/", {"name": "Ours", "owners_trade": "on", "seen": seen})
     after = Team.objects.get()
     assert (after.name, after.traders_cancel_any, after.viewers_see_positions) == ("Ours", False, False)
