@@ -48,8 +48,8 @@ class Size:
     quiet: int = 200
     quiet_seconds: float = 15.0
     growth: tuple[int, int] = (1, 500)
-    growth_seconds: float = 6.0
-    growth_rounds: int = 7  # a twentieth of a core is read with a spread of a quarter: the median needs many
+    growth_seconds: float = 12.0
+    growth_rounds: int = 12  # a twentieth of a core is read with a spread of a quarter: the median needs many
 
 
 QUICK = Size(
