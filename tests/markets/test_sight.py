@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from markets import broadcast
 from markets.audience import BookWatch
 from markets.book import OrderBook
-from markets.broadcast import Broadcast
 from markets.events import encode
 from markets.hub import Hub
 from markets.intake import Intake
@@ -198,7 +198,7 @@ def lost_last_frame_is_not_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def newcomers_are_never_answered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Broadcast, "_answers", lambda self, hub, intake, now, answers: [])
+    monkeypatch.setattr(broadcast, "_answers", lambda hub, owed, intake, now, answers: [])
     monkeypatch.setattr(BookWatch, "admit", lambda self: set())
 
 
