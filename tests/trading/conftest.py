@@ -106,6 +106,12 @@ def bob(team: Team) -> User:
 
 
 @pytest.fixture
+def ada(team: Team) -> User:
+    """Return an admin."""
+    return member("ada", team, Membership.Role.ADMIN)
+
+
+@pytest.fixture
 def vera(team: Team) -> User:
     """Return a viewer."""
     return member("vera", team, Membership.Role.VIEWER)
