@@ -20,7 +20,7 @@ pytestmark = pytest.mark.browser
 NOTICED_MS = 3_000
 HEALED_SECONDS = 30
 LOST_LINE = re.compile(
-    r"^WebSocket connection to 'ws://localhost:\d+/ws/(markets|desk)/' failed: |"
+    r"^WebSocket connection to 'ws://localhost:\d+/ws/(markets/|desk/\?team=[\w-]+&role=\w+)' failed: |"
     r"^Failed to load resource: net::ERR_CONNECTION_REFUSED$"
 )
 

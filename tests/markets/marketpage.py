@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -67,7 +68,7 @@ class MarketPage:
         self.page: Page = browser.new_page(viewport={"width": width, "height": 900})
         self.page.route(f"{BASE}/**", self._serve)
         for name in ("markets", "desk"):
-            self.page.route_web_socket(f"**/ws/{name}/", self._opener(name))
+            self.page.route_web_socket(re.compile(rf"/ws/{name}/(\?.*)?$"), self._opener(name))
         self.page.goto(URL)
         self.wait(lambda: set(self._sockets) == {"markets", "desk"})
 

@@ -87,6 +87,7 @@ def test_the_table_cannot_be_emptied_at_a_stroke(team: Team) -> None:
 def test_people_and_record_keep_their_word_on_postgresql() -> None:
     names = ["audit", "chain", "checkpoints", "people", "invitations", "evidence", "permissions", "sessions"]
     names += ["record_page", "archive", "archive_broken", "archive_file", "archive_page", "matrix"]
+    names += ["lost_factor", "own_limits", "team_settings", "step_up", "session_rows", "factor_changes", "guesses"]
     files = [f"tests/trading/test_{name}.py" for name in names]
     with servers.postgresql() as database_url:
         run = subprocess.run(
