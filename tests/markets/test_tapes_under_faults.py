@@ -9,6 +9,7 @@ import logging
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,9 @@ RECORDED = (
 LIVE_SHARE = 0.995
 DELTAS = 1_000_000
 TIMES = 1_000
+RESYNC_P95_MS = 2_000
+# What leaves the connection as it is: an outage and a stall last as long as they last.
+WITHOUT_OUTAGE = tuple(kind for kind in SHOWERS.kinds if kind not in {"reconnect", "stall", "relay anew"})
 
 
 @pytest.fixture(autouse=True)
@@ -84,6 +88,36 @@ def test_our_own_recording_is_shown_truly_through_counts_that_begin_anew(seed: i
 @pytest.mark.parametrize("name", RECORDED)
 def test_a_part_of_each_real_recording_is_shown_truly_through_every_fault(recordings: Path, name: str) -> None:
     assert_true_and_live(told(recordings / "tapes" / name, seed=7, weather=STORMS, most=5_000, extra=0.05))
+
+
+class TimedFloor(Floor):
+    """Takes down how long each book of each page was not LIVE, once it is again."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.healed_ms: list[int] = []
+        self._doubted_at: dict[int, int] = {}
+        super().__init__(*args, **kwargs)
+
+    def _measure(self, step: int) -> None:
+        super()._measure(step)
+        for page in self.pages:
+            for book in page.books.values():
+                if not page.is_live(book):
+                    self._doubted_at.setdefault(id(book), self.now.mono)
+                elif id(book) in self._doubted_at:
+                    self.healed_ms.append(self.now.mono - self._doubted_at.pop(id(book)))
+
+
+def test_after_a_fault_a_book_is_live_again_within_two_seconds(recordings: Path) -> None:
+    path, weather = recordings / "tapes" / "gold15m_reconnect.jsonl.gz", replace(SHOWERS, kinds=WITHOUT_OUTAGE)
+
+    floor = TimedFloor(judges.tickers_of(path), seed=11, weather=weather)
+    floor.play(path).settle()
+
+    healed = sorted(floor.healed_ms)
+    assert floor.wrongs == []
+    assert len(healed) > 50
+    assert healed[int(len(healed) * 0.95)] <= RESYNC_P95_MS
 
 
 @pytest.mark.long
